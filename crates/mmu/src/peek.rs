@@ -1,0 +1,85 @@
+//! A walk that leaves no trace: for debuggers, viewers and tests.
+//!
+//! Asks no TLB, sets no A or D, checks no rights.
+//!
+//! **Spec:** SDM 3A "4-Level Paging and 5-Level Paging".
+
+use crate::regs::{PagingMode, PagingRegs, identity};
+use crate::tlb::TlbEntry;
+use crate::walk::Descent;
+use memory::Ram;
+use x86::control::{Cr0, Cr4, Efer};
+use x86::{Entry, Level, PhysAddr, VirtAddr};
+
+/// One entry a walk would read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeekStep {
+    /// The table it is in.
+    pub level: Level,
+    /// Where it lies.
+    pub at: PhysAddr,
+    /// Its value; all ones if there is no RAM.
+    pub raw: u64,
+    /// What the value means there.
+    pub entry: Entry,
+}
+
+/// What a walk would find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeekResult {
+    /// Entries read, top down; the last is the leaf, or what stopped the walk. None with paging off.
+    pub steps: Vec<PeekStep>,
+    /// The page, if the walk reached one.
+    pub leaf: Option<TlbEntry>,
+    /// The physical address, if there is one; with paging off the linear address.
+    pub pa: Option<PhysAddr>,
+}
+
+/// Walks for `va` under `regs`.
+pub(crate) fn peek(ram: &Ram, regs: &PagingRegs, va: VirtAddr) -> PeekResult {
+    match regs.mode() {
+        PagingMode::None => PeekResult {
+            steps: Vec::new(),
+            leaf: None,
+            pa: Some(identity(va)),
+        },
+        PagingMode::Unsupported => PeekResult {
+            steps: Vec::new(),
+            leaf: None,
+            pa: None,
+        },
+        PagingMode::FourLevel => four_level(ram, regs, va),
+    }
+}
+
+/// Walks for `va` from the table `cr3` points at, as a processor would that has NXE on and 52-bit addresses.
+#[must_use]
+pub fn peek_cr3(ram: &Ram, cr3: u64, va: VirtAddr) -> PeekResult {
+    let regs = PagingRegs {
+        cr0: Cr0::PE | Cr0::PG | Cr0::WP,
+        cr3,
+        cr4: Cr4::PAE | Cr4::PGE,
+        efer: Efer::LME | Efer::LMA | Efer::NXE,
+        maxphyaddr: x86::addr::PHYS_BITS,
+    };
+    four_level(ram, &regs, va)
+}
+
+fn four_level(ram: &Ram, regs: &PagingRegs, va: VirtAddr) -> PeekResult {
+    let descent = Descent::new(ram, regs, va);
+    let leaf = descent.leaf(regs);
+    let steps = Level::TOP_DOWN
+        .into_iter()
+        .zip(descent.steps())
+        .map(|(level, step)| PeekStep {
+            level,
+            at: step.at,
+            raw: step.raw,
+            entry: Entry::decode(step.raw, level, regs.reserved_bits()),
+        });
+    PeekResult {
+        steps: steps.collect(),
+        leaf,
+        pa: leaf.map(|page| page.translate(va)),
+    }
+}
