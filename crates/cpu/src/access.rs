@@ -317,16 +317,6 @@ impl Core<'_> {
     }
 }
 
-impl Place {
-    /// The address, if the operand lies in one page: for bulk moves.
-    pub(crate) const fn single(self) -> Option<PhysAddr> {
-        match self.second {
-            None => Some(self.first),
-            Some(_) => None,
-        }
-    }
-}
-
 const fn width<W: Word>() -> Width {
     match <W as Word>::BITS {
         8 => Width::Byte,

@@ -9,7 +9,7 @@ use crate::op::Op;
 use crate::segment::SegReg;
 use crate::state::{Activity, Cpu};
 use cost::{Category, Profile, Ticks};
-use iced_x86::{Decoder, DecoderOptions, Instruction};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 use memory::{Ram, Width};
 use trace::{Event, Tracer};
 use x86::addr::PAGE_BYTES;
@@ -67,6 +67,9 @@ pub struct Core<'m> {
     pub tracer: &'m mut Tracer,
     /// Set by device accesses: [`Core::run`] returns after this instruction.
     pub(crate) leave: bool,
+    /// TF was set when this instruction began: #DB follows it. Delivery through the
+    /// IDT drops this, as it clears TF: INT n is not followed by a #DB.
+    pub(crate) single_step: bool,
     /// Instructions executed but not charged yet.
     uncharged: u64,
 }
@@ -86,7 +89,7 @@ impl<'m> Core<'m> {
         profile: &'m Profile,
         tracer: &'m mut Tracer,
     ) -> Self {
-        Self { cpu, ram, bus, profile, tracer, leave: false, uncharged: 0 }
+        Self { cpu, ram, bus, profile, tracer, leave: false, single_step: false, uncharged: 0 }
     }
 
     /// Executes until the clock reaches `until`, a device is accessed, or the processor goes idle.
@@ -140,10 +143,11 @@ impl<'m> Core<'m> {
 
     fn run_block(&mut self, cache: &mut CodeCache) {
         let shadow = std::mem::take(&mut self.cpu.interrupt_shadow);
-        let stepping = self.cpu.flags & Rflags::TF.bits() != 0;
+        self.single_step = self.cpu.flags & Rflags::TF.bits() != 0;
+        let limit = if shadow || self.single_step { 1 } else { usize::MAX };
         let result = match self.fetch(cache) {
             Ok(Fetched::Cached(key)) => match cache.find(key, self.ram) {
-                Some(block) => self.execute(block, if shadow || stepping { 1 } else { usize::MAX }),
+                Some(block) => self.execute(block, limit),
                 None => unreachable!("fetch has just found or made this block"),
             },
             Ok(Fetched::Single(op)) => self.step(&op),
@@ -151,14 +155,14 @@ impl<'m> Core<'m> {
         };
         self.settle();
         match result {
-            Ok(()) if stepping => self.single_step(),
+            Ok(()) if self.single_step => self.raise_single_step(),
             Ok(()) => {}
             Err(e) => self.raise(e),
         }
     }
 
     /// #DB after an instruction that began with TF set; DR6.BS tells why.
-    fn single_step(&mut self) {
+    fn raise_single_step(&mut self) {
         const BS: u64 = 1 << 14;
         self.cpu.dr[6] |= BS;
         self.raise(Exception::Db);
@@ -183,10 +187,18 @@ impl<'m> Core<'m> {
         self.cpu.set_rip(start.wrapping_add(u64::from(op.len)) & mask);
         self.uncharged += 1;
         let result = (op.exec)(self, op);
-        if matches!(result, Err(e) if !matches!(e, Exception::Bp | Exception::Db)) {
-            self.cpu.set_rip(start);
+        if result.is_err() {
+            self.abandon(start);
         }
         result
+    }
+
+    /// After a fault: the instruction took its time, but was not completed.
+    #[cold]
+    fn abandon(&mut self, start: u64) {
+        self.cpu.set_rip(start);
+        self.settle();
+        self.cpu.retired -= 1;
     }
 
     /// Finds or decodes the code at CS:RIP.
@@ -221,23 +233,20 @@ impl<'m> Core<'m> {
 
     fn decode(&mut self, cache: &mut CodeCache, key: Key, va: VirtAddr, at: PhysAddr) -> Result<Fetched, Exception> {
         let mut bytes = [0; PAGE_BYTES as usize];
-        let page = self.ram.page_index(at);
-        let len = (PAGE_BYTES - at.page_offset()) as usize;
-        let here = &mut bytes[..len];
-        if page.is_none() || !self.ram.read_bytes(at, here) {
-            // Nobody answers: the bus gives ones, which decode to #UD.
-            here.fill(0xff);
-        }
+        let here = &mut bytes[..(PAGE_BYTES - at.page_offset()) as usize];
+        let Some(page) = self.ram.page_index(at).filter(|_| self.ram.read_bytes(at, here)) else {
+            // DEPARTS: no device's memory can be executed; like a bus on which nobody
+            // answers it gives ones, which are no instruction.
+            return Ok(Fetched::Single(interp::lower(&self.decoder(&[0xff; 2]).decode())));
+        };
         let ops = self.lower_block(here);
-        match page {
-            Some(page) if !ops.is_empty() => {
-                let used = ops.iter().map(|op| usize::from(op.len)).sum();
-                self.ram.code().mark(page, at.page_offset() as usize, used);
-                cache.insert(key, Block::new(key, Origin::now(self.ram, page), None, ops));
-                Ok(Fetched::Cached(key))
-            }
-            _ => self.decode_across(cache, key, va, at, page),
+        if ops.is_empty() {
+            return self.decode_across(cache, key, va, at, page);
         }
+        let used = ops.iter().map(|op| usize::from(op.len)).sum();
+        self.ram.code().mark(page, at.page_offset() as usize, used);
+        cache.insert(key, Block::new(key, Origin::now(self.ram, page), None, ops));
+        Ok(Fetched::Cached(key))
     }
 
     /// Lowers instructions until one ends the block, does not fit in `bytes`, or cannot be decoded.
@@ -247,11 +256,11 @@ impl<'m> Core<'m> {
         let mut instr = Instruction::default();
         while ops.len() < MAX_OPS && decoder.can_decode() {
             decoder.decode_out(&mut instr);
-            if instr.is_invalid() && bytes.len() - decoder_start(&decoder, &instr) < MAX_INSTRUCTION_BYTES {
-                // Perhaps only cut off by the end of the page.
+            if decoder.last_error() == DecoderError::NoMoreBytes {
+                // Cut off by the end of the page.
                 break;
             }
-            ops.push(interp::lower(&instr));
+            ops.push(lower(&instr));
             if instr.is_invalid() || interp::ends_block(&instr) {
                 break;
             }
@@ -270,7 +279,7 @@ impl<'m> Core<'m> {
         key: Key,
         va: VirtAddr,
         at: PhysAddr,
-        page: Option<usize>,
+        page: usize,
     ) -> Result<Fetched, Exception> {
         let second = self.second_page(va)?;
         let room = (PAGE_BYTES - at.page_offset()) as usize;
@@ -279,8 +288,8 @@ impl<'m> Core<'m> {
         let (head, rest) = bytes.split_at_mut(room);
         let known = self.ram.read_bytes(at, head) && self.ram.read_bytes(second, rest);
         let instr = self.decoder(&bytes).decode();
-        let op = interp::lower(&instr);
-        let (Some(page), Some(tail), true) = (page, self.ram.page_index(second), known) else {
+        let op = lower(&instr);
+        let (Some(tail), true) = (self.ram.page_index(second), known) else {
             return Ok(Fetched::Single(op));
         };
         self.ram.code().mark(page, at.page_offset() as usize, room);
@@ -312,9 +321,12 @@ impl<'m> Core<'m> {
     }
 }
 
-/// Offset in the decoder's bytes at which `instr` starts.
-fn decoder_start(decoder: &Decoder<'_>, instr: &Instruction) -> usize {
-    decoder.position() - instr.len()
+/// Lowers an instruction; one that goes on after the longest there may be raises #GP(0).
+fn lower(instr: &Instruction) -> Op {
+    if instr.is_invalid() && instr.len() == MAX_INSTRUCTION_BYTES {
+        return Op::lower(instr, |_, _| Err(Exception::Gp(0)));
+    }
+    interp::lower(instr)
 }
 
 /// Code ready to run.

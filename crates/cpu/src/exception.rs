@@ -2,7 +2,8 @@
 //!
 //! Modelled: real mode, 32-bit and IA-32e delivery through interrupt and trap
 //! gates, stack switches by TSS and IST, double fault and shutdown (triple
-//! fault). Not modelled: task gates and virtual-8086 mode (they raise #GP).
+//! fault). Not modelled: task gates, virtual-8086 mode, and gates of 32-bit
+//! protected mode that lead to an inner privilege level (they raise #GP).
 //!
 //! **Spec:** SDM 3A "Interrupt and Exception Handling", "Double Fault Exception".
 
@@ -133,7 +134,12 @@ impl Core<'_> {
     pub(crate) fn raise(&mut self, exception: Exception) {
         let mut current = exception;
         loop {
-            match self.deliver(Origin::Exception(current)) {
+            let outcome = self.deliver(Origin::Exception(current));
+            if let Err(Exception::Pf(fault)) = outcome {
+                // CR2 names the latest #PF even if it only helps to make a #DF.
+                self.cpu.cr2 = fault.linear.get();
+            }
+            match outcome {
                 Ok(()) => return,
                 Err(_) if current == Exception::Df => {
                     self.cpu.activity = Activity::Shutdown;
@@ -205,6 +211,7 @@ impl Core<'_> {
         let frame = [self.cpu.flags & 0xffff, u64::from(self.cpu.seg(SegReg::Cs).selector.0), self.cpu.rip() & 0xffff];
         self.push_frame::<u16>(&frame)?;
         self.cpu.flags &= !(Rflags::IF | Rflags::TF | Rflags::AC).bits();
+        self.single_step = false;
         self.cpu.set_real_segment(SegReg::Cs, Selector((entry >> 16) as u16));
         self.cpu.set_rip(u64::from(entry & 0xffff));
         Ok(())
@@ -224,7 +231,7 @@ impl Core<'_> {
     fn deliver_ia32e(&mut self, origin: Origin) -> Result<(), Exception> {
         let gate = self.read_gate64(origin)?;
         let target = self.gate_code_segment(gate.selector(), origin)?;
-        if !target.desc.is_long() {
+        if !target.desc.is_long() || target.desc.is_32bit() {
             return Err(Exception::Gp(gate.selector().error_code() | origin.ext()));
         }
         let cpl = if target.desc.is_conforming_code() { self.cpu.cpl } else { target.desc.dpl() };
@@ -237,11 +244,12 @@ impl Core<'_> {
             u64::from(self.cpu.seg(SegReg::Cs).selector.0),
             self.cpu.rip(),
         ];
+        let who = if cpl == 3 { Accessor::USER } else { Accessor::SUPERVISOR };
         let mut sp = rsp;
         for value in old.into_iter().chain(origin.error_code().map(u64::from)) {
             sp = sp.wrapping_sub(8);
             let va = VirtAddr::new(sp).map_err(|_| Exception::Ss(origin.ext()))?;
-            self.write_as::<u64>(va, value, Accessor::SUPERVISOR)?;
+            self.write_as::<u64>(va, value, who)?;
         }
 
         if cpl != self.cpu.cpl {
@@ -269,6 +277,7 @@ impl Core<'_> {
             clear |= Rflags::IF;
         }
         self.cpu.flags &= !clear.bits();
+        self.single_step = false;
         target.selector = Selector(target.selector.error_code() | u16::from(cpl));
         self.cpu.cpl = cpl;
         self.cpu.load_segment(SegReg::Cs, target);
@@ -308,6 +317,7 @@ impl Core<'_> {
         if !desc.is_present() {
             return Err(Exception::Np(error));
         }
+        self.set_accessed(selector, desc)?;
         Ok(Segment::from_descriptor(selector, desc))
     }
 
@@ -348,9 +358,11 @@ impl Core<'_> {
         let frame = [self.pushed_flags(origin), u64::from(self.cpu.seg(SegReg::Cs).selector.0), self.cpu.rip()];
         let mut values: Vec<u64> = frame.to_vec();
         values.extend(origin.error_code().map(u64::from));
-        if gate.kind() & 8 == 0 { self.push_frame::<u16>(&values)? } else { self.push_frame::<u32>(&values)? }
-        let gate = if gate.kind() & 1 == 0 { Gate64 { low: raw & !(0xf << 40) | (14 << 40), high: 0 } } else { gate };
-        self.enter_gate(gate, target, cpl);
+        let short = gate.kind() & 8 == 0;
+        if short { self.push_frame::<u16>(&values)? } else { self.push_frame::<u32>(&values)? }
+        // A 16-bit gate is one whose offset has no upper half; its type differs in bit 3 only.
+        let low = if short { raw & 0x0000_ffff_ffff_ffff | 8 << 40 } else { raw };
+        self.enter_gate(Gate64 { low, high: 0 }, target, cpl);
         Ok(())
     }
 

@@ -153,6 +153,8 @@ const fn is_immediate(kind: OpKind) -> bool {
 pub(crate) fn register_number(register: Register) -> u8 {
     match register {
         Register::AH | Register::CH | Register::DH | Register::BH => 16 + (register as u8 - Register::AH as u8),
+        // iced-x86 counts AH to BH among the byte registers, which shifts those after them.
+        _ if register.is_gpr() => register.full_register().number() as u8,
         _ => register.number() as u8,
     }
 }
@@ -160,10 +162,13 @@ pub(crate) fn register_number(register: Register) -> u8 {
 /// Segment of the memory operand, as an index into `Cpu::seg_base`.
 fn segment(instr: &Instruction) -> u8 {
     let register = instr.memory_segment();
-    match (instr.code_size(), register) {
-        (_, Register::FS | Register::GS) => register.number() as u8,
-        (iced_x86::CodeSize::Code64, Register::SS) => FLAT_STACK,
-        (iced_x86::CodeSize::Code64, _) => FLAT,
+    let flat = instr.code_size() == iced_x86::CodeSize::Code64;
+    // 64-bit mode ignores the other prefixes, so the base register decides.
+    let stack = matches!(instr.memory_base().full_register(), Register::RSP | Register::RBP);
+    match register {
+        Register::FS | Register::GS => register.number() as u8,
+        _ if flat && stack => FLAT_STACK,
+        _ if flat => FLAT,
         _ => register.number() as u8,
     }
 }

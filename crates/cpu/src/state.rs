@@ -157,13 +157,12 @@ impl Cpu {
             cpu.msr.apic_base |= x86::apic::BASE_BSP;
         }
         cpu.init();
-        if id != 0 {
-            cpu.activity = Activity::WaitForSipi;
-        }
         cpu
     }
 
     /// INIT: what an INIT IPI leaves; MSRs, SSE state and the clock are kept.
+    ///
+    /// The bootstrap processor goes on at the reset vector, the others wait for SIPI.
     pub fn init(&mut self) {
         self.regs = [0; 18];
         self.regs[reg::RDX] = u64::from(crate::cpuid::SIGNATURE);
@@ -185,7 +184,8 @@ impl Cpu {
         self.dr[6] = 0xffff_0ff0;
         self.dr[7] = 0x400;
         self.interrupt_shadow = false;
-        self.activity = Activity::WaitForSipi;
+        let bootstrap = self.msr.apic_base & x86::apic::BASE_BSP != 0;
+        self.activity = if bootstrap { Activity::Running } else { Activity::WaitForSipi };
     }
 
     /// A start-up IPI: real mode at page `vector`; ignored unless waiting for it.
@@ -330,7 +330,7 @@ impl Cpu {
         self.regs[reg::RSP] & self.stack_mask()
     }
 
-    /// Writes RSP, ESP (clearing the upper half in no mode that can see it) or SP.
+    /// Writes RSP, ESP or SP; outside 64-bit mode the bits above are kept.
     pub(crate) const fn set_stack_pointer(&mut self, value: u64) {
         let mask = self.stack_mask();
         self.regs[reg::RSP] = (self.regs[reg::RSP] & !mask) | (value & mask);

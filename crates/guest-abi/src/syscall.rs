@@ -99,6 +99,8 @@ pub mod errno {
     pub const EINVAL: i64 = 22;
     /// Too many open files.
     pub const EMFILE: i64 = 24;
+    /// No room: a file cannot grow.
+    pub const ENOSPC: i64 = 28;
     /// No such system call.
     pub const ENOSYS: i64 = 38;
 }

@@ -53,7 +53,7 @@ pub enum BuildError {
 }
 
 /// Most processors a machine can have.
-pub const MAX_CPUS: u8 = 8;
+pub(crate) const MAX_CPUS: u8 = 8;
 
 /// The local APIC's timer counts nanoseconds, as QEMU's does.
 const APIC_COUNT_NS: u64 = 1;

@@ -75,8 +75,14 @@ impl<W: Write> Sink for Text<W> {
 }
 
 /// A shared handle on a sink, for whoever wants it back after the run.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Memory<S>(pub std::rc::Rc<std::cell::RefCell<S>>);
+
+impl<S> Clone for Memory<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 impl<S: Sink> Sink for Memory<S> {
     fn event(&mut self, at_cycles: u64, source: Source, event: &Event) {

@@ -8,6 +8,7 @@ use crate::op::{Exec, Op};
 use crate::state::reg;
 use crate::word::Word;
 use iced_x86::{Instruction, Mnemonic, OpKind};
+use x86::fault::Access;
 
 type Done = Result<(), Exception>;
 
@@ -31,7 +32,8 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Div => unary::<Div>(instr),
         Mnemonic::Idiv => unary::<Idiv>(instr),
         Mnemonic::Xadd => binary::<Xadd>(instr),
-        Mnemonic::Cmpxchg => binary::<Cmpxchg>(instr),
+        Mnemonic::Cmpxchg if instr.op0_kind() == OpKind::Register => binary::<CmpxchgReg>(instr),
+        Mnemonic::Cmpxchg => binary::<CmpxchgMem>(instr),
         Mnemonic::Cmpxchg8b => Some(cmpxchg8b),
         Mnemonic::Cmpxchg16b => Some(cmpxchg16b),
         _ => None,
@@ -256,22 +258,31 @@ impl Binary for Xadd {
     }
 }
 
-struct Cmpxchg;
-impl Binary for Cmpxchg {
+/// CMPXCHG's comparison: sets the flags, and the accumulator if it differs; whether it is equal.
+fn compare_accumulator<W: Word>(c: &mut Core<'_>, found: W) -> bool {
+    let expected = W::low(c.cpu.regs[reg::RAX]);
+    flags::sub(expected, found, 0, &mut c.cpu.flags);
+    if found != expected {
+        W::set_reg(&mut c.cpu.regs, reg::RAX as u8, found);
+    }
+    found == expected
+}
+
+struct CmpxchgMem;
+impl Binary for CmpxchgMem {
     fn exec<W: Word, D: Target, S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
         let new = S::get::<W>(c, op)?;
-        let expected = W::low(c.cpu.regs[reg::RAX]);
-        let mut found = expected;
-        // The destination is written in either case: hardware always runs the write cycle.
-        D::update::<W>(c, op, |c, old| {
-            found = old;
-            flags::sub(expected, old, 0, &mut c.cpu.flags);
-            if old == expected { new } else { old }
-        })?;
-        if found != expected {
-            W::set_reg(&mut c.cpu.regs, reg::RAX as u8, found);
-        }
-        Ok(())
+        // Written in either case: hardware always runs the write cycle.
+        D::update::<W>(c, op, |c, old| if compare_accumulator(c, old) { new } else { old })
+    }
+}
+
+/// A register is written only if equal: a doubleword that differs keeps its upper half.
+struct CmpxchgReg;
+impl Binary for CmpxchgReg {
+    fn exec<W: Word, D: Target, S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
+        let (new, old) = (S::get::<W>(c, op)?, D::get::<W>(c, op)?);
+        if compare_accumulator(c, old) { D::set(c, op, new) } else { Ok(()) }
     }
 }
 
@@ -296,7 +307,8 @@ fn cmpxchg8b(c: &mut Core<'_>, op: &Op) -> Done {
 }
 
 fn cmpxchg16b(c: &mut Core<'_>, op: &Op) -> Done {
-    if !c.ea(op).is_multiple_of(16) {
+    let va = c.linear(op.seg, c.ea(op), 16, Access::Write)?;
+    if !va.get().is_multiple_of(16) {
         return Err(Exception::Gp(0));
     }
     let wide = |high: usize, low: usize| u128::from(c.cpu.regs[high]) << 64 | u128::from(c.cpu.regs[low]);

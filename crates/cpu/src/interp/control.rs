@@ -39,9 +39,11 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Std => Some(|c, _| flag(c, DF, true)),
         // Hints and barriers: one processor executes at a time, in order, so all are met.
         Mnemonic::Nop | Mnemonic::Pause | Mnemonic::Endbr64 | Mnemonic::Endbr32 => Some(|_, _| Ok(())),
+        // Encodings kept free as NOPs, which newer processors gave to CET and cache hints.
+        Mnemonic::Reservednop | Mnemonic::Rdsspd | Mnemonic::Rdsspq | Mnemonic::Cldemote => Some(|_, _| Ok(())),
         Mnemonic::Mfence | Mnemonic::Lfence | Mnemonic::Sfence => Some(|_, _| Ok(())),
         Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1 | Mnemonic::Prefetcht2 | Mnemonic::Prefetchnta
-        | Mnemonic::Prefetchw => Some(|_, _| Ok(())),
+        | Mnemonic::Prefetchw | Mnemonic::Prefetchwt1 | Mnemonic::Prefetch => Some(|_, _| Ok(())),
         Mnemonic::Clflush => Some(clflush),
         Mnemonic::Ud2 | Mnemonic::Ud1 | Mnemonic::Ud0 => Some(|_, _| Err(Exception::Ud)),
         _ if instr.flow_control() == FlowControl::ConditionalBranch => jcc(instr),

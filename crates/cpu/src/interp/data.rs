@@ -324,18 +324,21 @@ fn pushf<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
     c.push(W::low(image))
 }
 
-/// POPF: IOPL only at CPL 0, IF only at CPL ≤ IOPL, VM and VIP/VIF never, RF cleared.
+/// POPF: IOPL only at CPL 0, IF only at CPL ≤ IOPL, VM and VIP/VIF never.
 fn popf<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
     let image = c.pop::<W>()?.zx();
-    c.load_flags(image & !Rflags::RF.bits(), W::BITS);
+    c.load_flags(image, W::BITS);
     Ok(())
 }
 
 impl Core<'_> {
     /// Replaces the flags that POPF and IRET may change at this privilege; 16-bit
     /// images leave the upper half.
+    ///
+    /// RF stays clear: it lasts until the next instruction has executed, and only
+    /// instruction breakpoints, which do not fire, could see it.
     pub(crate) fn load_flags(&mut self, image: u64, bits: u32) {
-        let mut writable = Rflags::STATUS | Rflags::TF | Rflags::DF | Rflags::NT | Rflags::AC | Rflags::ID | Rflags::RF;
+        let mut writable = Rflags::STATUS | Rflags::TF | Rflags::DF | Rflags::NT | Rflags::AC | Rflags::ID;
         if self.cpu.cpl == 0 {
             writable |= Rflags::IOPL_LOW | Rflags::IOPL_HIGH;
         }

@@ -79,7 +79,8 @@ fn repeat<W: Word, O: StringOp>(c: &mut Core<'_>, op: &Op) -> Done {
         return O::element::<W>(c, op);
     }
     let start = c.cpu.rip().wrapping_sub(u64::from(op.len));
-    let mut budget = SLICE;
+    // A single step is one element.
+    let mut budget = if c.single_step { 1 } else { SLICE };
     while count(c, op) != 0 {
         if budget == 0 || c.must_leave() {
             // Not finished: the same instruction goes on after whatever is due.

@@ -62,6 +62,11 @@ impl Core<'_> {
         if self.cpu.cpl == 0 { Ok(()) } else { Err(Exception::Gp(0)) }
     }
 
+    /// #UD in real mode: LLDT, LTR, SLDT, STR.
+    fn need_protected_mode(&self) -> Done {
+        if self.cpu.is_protected() { Ok(()) } else { Err(Exception::Ud) }
+    }
+
     /// SGDT, SIDT, SLDT, STR and SMSW at CPL 3 under CR4.UMIP.
     fn check_umip(&self) -> Done {
         let prevented = self.cpu.cpl > 0 && self.cpu.cr4().contains(Cr4::UMIP);
@@ -81,6 +86,9 @@ impl Core<'_> {
             return Ok(());
         }
         let limit = u64::from(self.cpu.tr.limit);
+        if self.iomap_offset() + 1 > limit {
+            return Err(Exception::Gp(0));
+        }
         let map = self.read_system::<u16>(self.cpu.tr.base.wrapping_add(self.iomap_offset()))?;
         let at = u64::from(map) + u64::from(port) / 8;
         if at + 1 > limit {
@@ -168,7 +176,13 @@ fn cr_operand(c: &Core<'_>, value: u64) -> u64 {
     if c.cpu.is_64bit() { value } else { value & 0xffff_ffff }
 }
 
+/// #UD, at any privilege, for numbers that name no register.
+fn check_control_register(number: u8) -> Done {
+    if matches!(number, 0 | 2 | 3 | 4 | 8) { Ok(()) } else { Err(Exception::Ud) }
+}
+
 fn mov_to_cr(c: &mut Core<'_>, op: &Op) -> Done {
+    check_control_register(op.r[0])?;
     c.need_cpl0()?;
     let value = cr_operand(c, c.cpu.regs[usize::from(op.r[1])]);
     match op.r[0] {
@@ -190,6 +204,7 @@ fn mov_to_cr(c: &mut Core<'_>, op: &Op) -> Done {
 }
 
 fn mov_from_cr(c: &mut Core<'_>, op: &Op) -> Done {
+    check_control_register(op.r[1])?;
     c.need_cpl0()?;
     let value = match op.r[1] {
         0 => c.cpu.cr0().bits(),
@@ -223,7 +238,7 @@ fn mov_to_dr(c: &mut Core<'_>, op: &Op) -> Done {
     }
     c.cpu.dr[number] = match number {
         6 => value & 0xe00f | 0xffff_0ff0,
-        7 => value & 0xffff_2bff | 0x400,
+        7 => value & 0xffff_23ff | 0x400,
         _ => value,
     };
     Ok(())
@@ -282,6 +297,9 @@ fn load_table(c: &mut Core<'_>, op: &Op) -> Result<TableRegister, Exception> {
 fn store_table(c: &mut Core<'_>, op: &Op, table: TableRegister) -> Done {
     c.check_umip()?;
     let at = c.ea(op);
+    let len = if c.cpu.is_64bit() { 10 } else { 6 };
+    let va = c.linear(op.seg, at, len, Access::Write)?;
+    c.place(va, len, Access::Write, c.explicit())?;
     c.store_at(op.seg, at, table.limit)?;
     let to = at.wrapping_add(2) & op.addr_mask;
     if c.cpu.is_64bit() { c.store_at(op.seg, to, table.base) } else { c.store_at(op.seg, to, u32::low(table.base)) }
@@ -312,6 +330,7 @@ fn system_segment(c: &mut Core<'_>, selector: Selector, kinds: &[u8]) -> Result<
 }
 
 fn lldt<S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
+    c.need_protected_mode()?;
     c.need_cpl0()?;
     let selector = Selector(S::get::<u16>(c, op)?);
     c.cpu.ldtr = if selector.is_null() {
@@ -325,6 +344,7 @@ fn lldt<S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
 /// LTR marks the descriptor busy.
 fn ltr<S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
     const BUSY: u64 = 1 << 41;
+    c.need_protected_mode()?;
     c.need_cpl0()?;
     let selector = Selector(S::get::<u16>(c, op)?);
     if selector.is_null() {
@@ -359,9 +379,7 @@ impl SystemSelector for Task {
 
 fn store_selector<T: SystemSelector>(instr: &Instruction) -> Exec {
     fn exec<W: Word, D: Target, T: SystemSelector>(c: &mut Core<'_>, op: &Op) -> Done {
-        if !c.cpu.is_protected() {
-            return Err(Exception::Ud);
-        }
+        c.need_protected_mode()?;
         c.check_umip()?;
         D::set(c, op, W::low(u64::from(T::get(c).0)))
     }

@@ -93,11 +93,14 @@ impl<W: Word> Transfer for Call<W> {
 
 /// The code segment a far jump or call goes to.
 fn far_target(c: &mut Core<'_>, selector: Selector) -> Result<Segment, Exception> {
-    if c.cpu.is_protected() {
-        c.code_segment(selector, c.cpu.cpl)
-    } else {
-        Ok(real_code(c, selector))
+    if !c.cpu.is_protected() {
+        return Ok(real_code(c, selector));
     }
+    let segment = c.code_segment(selector, c.cpu.cpl)?;
+    if selector.rpl() > c.cpu.cpl && !segment.desc.is_conforming_code() {
+        return Err(Exception::Gp(selector.error_code()));
+    }
+    Ok(segment)
 }
 
 fn real_code(c: &Core<'_>, selector: Selector) -> Segment {
@@ -198,6 +201,8 @@ fn return_far<W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
 
 impl Core<'_> {
     fn enter_outer(&mut self, stack: Segment, cpl: u8, rsp: u64) {
+        // What was executed so far was executed at the old level.
+        self.settle();
         self.cpu.cpl = cpl;
         self.cpu.load_segment(SegReg::Ss, stack);
         self.cpu.regs[reg::RSP] = rsp;
@@ -289,10 +294,12 @@ fn syscall(c: &mut Core<'_>, _: &Op) -> Done {
     c.cpu.set_rip(c.cpu.msr.lstar);
     c.cpu.flags &= !(c.cpu.msr.fmask | Rflags::RF.bits());
     c.cpu.flags |= Rflags::ALWAYS_1.bits();
+    // A TF that FMASK clears traps no more; one it leaves does so here.
+    c.single_step &= c.cpu.flags & Rflags::TF.bits() != 0;
     let selector = (c.cpu.msr.star >> 32 & 0xffff) as u16;
     c.cpu.cpl = 0;
     c.cpu.load_segment(SegReg::Cs, fixed(selector & !3, SYSCALL_CODE));
-    c.cpu.load_segment(SegReg::Ss, fixed((selector & !3) + 8, SYSCALL_STACK));
+    c.cpu.load_segment(SegReg::Ss, fixed(selector.wrapping_add(8), SYSCALL_STACK));
     Ok(())
 }
 
@@ -307,12 +314,12 @@ fn sysret<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
     }
     c.charge(Category::Syscall, c.profile.sysret);
     let base = (c.cpu.msr.star >> 48 & 0xffff) as u16;
-    let (code, desc) = if W::BITS == 64 { (base + 16, SYSCALL_CODE) } else { (base, SYSRET_CODE32) };
+    let (code, desc) = if W::BITS == 64 { (base.wrapping_add(16), SYSCALL_CODE) } else { (base, SYSRET_CODE32) };
     let changeable = !(Rflags::RF | Rflags::VM).bits() & 0x003f_7fd7;
     c.cpu.flags = c.cpu.regs[reg::R11] & changeable | Rflags::ALWAYS_1.bits();
     c.cpu.cpl = 3;
     c.cpu.load_segment(SegReg::Cs, fixed(code | 3, Descriptor(desc.0 | DPL3)));
-    c.cpu.load_segment(SegReg::Ss, fixed((base + 8) | 3, Descriptor(SYSCALL_STACK.0 | DPL3)));
+    c.cpu.load_segment(SegReg::Ss, fixed(base.wrapping_add(8) | 3, Descriptor(SYSCALL_STACK.0 | DPL3)));
     c.cpu.set_rip(rip);
     Ok(())
 }
