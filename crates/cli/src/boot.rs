@@ -96,8 +96,37 @@ fn disk(path: Option<&Path>) -> Result<Option<Box<dyn DiskImage>>, Failure> {
     Ok(match path {
         None => Some(Box::new(MemDisk::new(images::BOOT_DISK.to_vec()))),
         Some(path) if path == Path::new("none") => None,
-        Some(path) => Some(Box::new(FileDisk::open(path)?)),
+        Some(path) => {
+            let disk = FileDisk::open(path)?;
+            check_partitions(path, &disk)?;
+            Some(Box::new(disk))
+        }
     })
+}
+
+/// Refuses an image that ends before its partitions do: somebody cut it off.
+///
+/// **Spec:** UEFI "Legacy Master Boot Record": four 16-byte entries at offset 446,
+/// first sector and count at 8 and 12 of each.
+fn check_partitions(path: &Path, disk: &FileDisk) -> Result<(), Failure> {
+    let mut mbr = [0; 512];
+    let is_mbr = disk.read(0, &mut mbr).is_ok() && mbr.ends_with(&[0x55, 0xaa]);
+    if !is_mbr {
+        return Ok(());
+    }
+    for (number, entry) in (1..).zip(mbr[446..510].chunks_exact(16)) {
+        let field = |at: usize| u64::from(u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]));
+        let end = field(8) + field(12);
+        if entry[4] != 0 && end > disk.sectors() {
+            return Err(Failure::DiskTooSmall {
+                path: path.to_owned(),
+                partition: number,
+                end,
+                sectors: disk.sectors(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Runs the machine, slice by slice, and moves bytes between it and the terminal.

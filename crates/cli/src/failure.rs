@@ -10,23 +10,26 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{}", path.display())]
     File { path: PathBuf, source: io::Error },
     /// A kernel was refused.
-    #[error("{name}: {source}")]
+    #[error("{name}")]
     Kernel { name: String, source: BuildError },
     /// A disk image was refused.
     #[error(transparent)]
     Disk(#[from] OpenError),
+    /// A disk image was cut off.
+    #[error("disk image {}: partition {partition} ends at sector {end}, the image has {sectors}: expected a whole image", path.display())]
+    DiskTooSmall { path: PathBuf, partition: usize, end: u64, sectors: u64 },
     /// Arguments that do not go together.
     #[error("{0}")]
     Usage(String),
     /// A race came to no verdict.
-    #[error("race {race} against {policy}: {source}")]
+    #[error("race {race} against {policy}")]
     Race { race: &'static str, policy: &'static str, source: Box<RaceError> },
     /// Standard output or the terminal.
-    #[error("console: {0}")]
-    Console(#[from] io::Error),
+    #[error("console")]
+    Console(#[source] io::Error),
 }
 
 impl Failure {
@@ -39,7 +42,11 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Kernel { source: BuildError::Ram(_) | BuildError::Cpus(_), .. } => 2,
-            Self::File { .. } | Self::Kernel { .. } | Self::Disk(_) | Self::Console(_) => exit::BAD_FILE,
+            Self::File { .. }
+            | Self::Kernel { .. }
+            | Self::Disk(_)
+            | Self::DiskTooSmall { .. }
+            | Self::Console(_) => exit::BAD_FILE,
             Self::Race { source, .. } => match **source {
                 RaceError::Stopped { stopped: Stopped::Exit(_), .. } | RaceError::Invalid { .. } => exit::DIFFERS,
                 RaceError::Stopped { .. } => exit::GUEST_CRASH,
@@ -48,4 +55,21 @@ impl Failure {
             },
         }
     }
+}
+
+impl From<io::Error> for Failure {
+    fn from(source: io::Error) -> Self {
+        Self::Console(source)
+    }
+}
+
+/// The failure and all that caused it, on one line.
+pub(crate) fn chain(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

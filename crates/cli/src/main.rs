@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("halfpage: {failure}");
+            eprintln!("halfpage: {}", failure::chain(&failure));
             ExitCode::from(failure.exit_code())
         }
     }

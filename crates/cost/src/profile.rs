@@ -127,9 +127,9 @@ impl Profile {
 
     /// The time `ns` nanoseconds take on this clock.
     #[must_use]
-    pub const fn ns(&self, ns: u64) -> Ticks {
-        let ticks = ns as u128 * self.core_mhz as u128 * Ticks::PER_CYCLE as u128 / 1000;
-        if ticks > u64::MAX as u128 { Ticks::MAX } else { Ticks(ticks as u64) }
+    pub fn ns(&self, ns: u64) -> Ticks {
+        let ticks = u128::from(ns) * u128::from(self.core_mhz) * u128::from(Ticks::PER_CYCLE) / 1000;
+        Ticks(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 }
 

@@ -23,8 +23,8 @@ const LEAF1_EDX: u32 =
     1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 16 | 1 << 19 | 1 << 24 | 1 << 25 | 1 << 26;
 /// Leaf 1 ECX: CMPXCHG16B, MOVBE, POPCNT.
 const LEAF1_ECX: u32 = 1 << 13 | 1 << 22 | 1 << 23;
-/// Leaf 7 EBX: SMEP, SMAP.
-const LEAF7_EBX: u32 = 1 << 7 | 1 << 20;
+/// Leaf 7 EBX: SMEP, FCS and FDS deprecated (FXSAVE gives 0), SMAP.
+const LEAF7_EBX: u32 = 1 << 7 | 1 << 13 | 1 << 20;
 /// Leaf 7 ECX: UMIP.
 const LEAF7_ECX: u32 = 1 << 2;
 /// Leaf 80000001h EDX: SYSCALL, NX, 1 GiB pages, RDTSCP, long mode.

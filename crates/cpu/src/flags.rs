@@ -22,7 +22,7 @@ const PARITY: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0_u32;
     while byte < 256 {
-        if byte.count_ones() % 2 == 0 {
+        if byte.count_ones().is_multiple_of(2) {
             table[byte as usize] = PF as u8;
         }
         byte += 1;

@@ -7,6 +7,11 @@
 //!
 //! Names no device: memory-mapped registers and ports are reached through [`Bus`].
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "taking the low bits is what instructions do: operand widths, register numbers, addresses"
+)]
+
 mod access;
 pub mod block;
 mod core;

@@ -81,6 +81,7 @@ pub(crate) struct X87 {
     pub(crate) fop: u16,
     pub(crate) fip: u64,
     pub(crate) fdp: u64,
+    /// By physical number, not counted from FSW.TOP.
     pub(crate) st: [u128; 8],
 }
 

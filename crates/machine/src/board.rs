@@ -125,7 +125,7 @@ impl Bus for Board {
         } else if Uart::claims(port) && width == Width::Byte {
             u32::from(self.uart.read(port))
         } else {
-            (width.ones() & u64::from(u32::MAX)) as u32
+            u32::try_from(width.ones()).unwrap_or(u32::MAX)
         }
     }
 

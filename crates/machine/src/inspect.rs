@@ -10,7 +10,7 @@ use devices::ahci::{DiskImage, Transfer};
 use memory::Ram;
 use mmu::{PeekResult, peek_cr3};
 use x86::VirtAddr;
-use x86::addr::PAGE_BYTES;
+use x86::addr::{PAGE_BYTES, PAGE_LEN};
 
 /// Memory that a set of page tables does not map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +64,7 @@ impl Machine {
             let at = va.get().wrapping_add(done as u64);
             let unmapped = GuestMemoryError { cr3, at };
             let here = VirtAddr::new(at).map_err(|_| unmapped)?;
-            let room = (PAGE_BYTES - here.offset_in(PAGE_BYTES)) as usize;
+            let room = PAGE_LEN - usize::from(in_page(here));
             let n = room.min(out.len() - done);
             let pa = self.peek(cr3, here).pa.ok_or(unmapped)?;
             if !self.ram.read_bytes(pa, &mut out[done..done + n]) {
@@ -108,4 +108,9 @@ impl Machine {
     pub fn push_console_input(&mut self, bytes: &[u8]) {
         self.board.uart.push_input(bytes);
     }
+}
+
+/// Offset in its 4 KiB page.
+fn in_page(va: VirtAddr) -> u16 {
+    u16::try_from(va.offset_in(PAGE_BYTES)).expect("below 4096")
 }

@@ -13,7 +13,7 @@ use x86::PhysAddr;
 use x86::pvh::{E820_RAM, MAGIC, NOTE_NAME, NOTE_PHYS32_ENTRY};
 
 /// Where [`x86::pvh::StartInfo`] lies.
-const START_INFO: PhysAddr = PhysAddr::new(0x6000);
+const START_INFO: u32 = 0x6000;
 /// Where the memory map lies.
 const MEMMAP: PhysAddr = PhysAddr::new(0x6100);
 /// Where the command line lies.
@@ -141,18 +141,18 @@ pub fn load_pvh(ram: &Ram, elf: &[u8], cmdline: &str) -> Result<Entry, LoadError
         assert!(done, "checked against RAM by `loads`");
     }
     write_boot_data(ram, cmdline);
-    Ok(Entry { eip, start_info: START_INFO.get() as u32 })
+    Ok(Entry { eip, start_info: START_INFO })
 }
 
 fn zero(ram: &Ram, at: PhysAddr, len: u64) -> bool {
     const CHUNK: [u8; 4096] = [0; 4096];
     let mut done = 0;
     while done < len {
-        let n = (len - done).min(CHUNK.len() as u64);
-        if !ram.write_bytes(at.add(done), &CHUNK[..n as usize]) {
+        let n = usize::try_from(len - done).unwrap_or(usize::MAX).min(CHUNK.len());
+        if !ram.write_bytes(at.add(done), &CHUNK[..n]) {
             return false;
         }
-        done += n;
+        done += n as u64;
     }
     true
 }
@@ -276,11 +276,12 @@ fn write_boot_data(ram: &Ram, cmdline: &str) {
     for quad in [0, CMDLINE.get(), 0, MEMMAP.get()] {
         info.extend(quad.to_le_bytes());
     }
-    info.extend((ranges.len() as u32).to_le_bytes());
+    let count = u32::try_from(ranges.len()).expect("RAM has three ranges at most");
+    info.extend(count.to_le_bytes());
     info.extend(0_u32.to_le_bytes());
     let mut line = cmdline.as_bytes().to_vec();
     line.push(0);
-    for (at, bytes) in [(START_INFO, info), (MEMMAP, map), (CMDLINE, line)] {
+    for (at, bytes) in [(PhysAddr::new(u64::from(START_INFO)), info), (MEMMAP, map), (CMDLINE, line)] {
         assert!(ram.write_bytes(at, &bytes), "low memory is RAM on every machine");
     }
 }

@@ -280,7 +280,7 @@ fn idle_until(cpu: &mut cpu::Cpu, time: Ticks) {
 fn traced(event: &AhciEvent) -> Option<Event> {
     Some(match event {
         AhciEvent::CommandIssued { slot, command, lba, sectors, .. } => {
-            Event::Command { slot: *slot as u8, command: *command, lba: *lba, sectors: *sectors }
+            Event::Command { slot: *slot, command: *command, lba: *lba, sectors: *sectors }
         }
         AhciEvent::Sector { lba, direction, pieces, .. } => Event::Sector {
             direction: match direction {
@@ -290,7 +290,7 @@ fn traced(event: &AhciEvent) -> Option<Event> {
             lba: *lba,
             at: pieces.first()?.at,
         },
-        AhciEvent::Completed { slot, status, .. } => Event::Completed { slot: *slot as u8, status: status.bits() },
+        AhciEvent::Completed { slot, status, .. } => Event::Completed { slot: *slot, status: status.bits() },
         _ => return None,
     })
 }

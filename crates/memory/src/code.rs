@@ -9,7 +9,7 @@
 //! **Spec:** SDM 3A "Self-Modifying Code", "Handling Self- and Cross-Modifying Code".
 
 use std::cell::Cell;
-use x86::addr::PAGE_BYTES;
+use x86::addr::PAGE_LEN;
 
 const CHUNK_BYTES: usize = 64;
 
@@ -53,7 +53,7 @@ impl CodeMap {
     /// Notes that `len` bytes at byte `offset` of RAM are being written.
     #[inline]
     pub(crate) fn written(&self, offset: usize, len: usize) {
-        let page_bytes = PAGE_BYTES as usize;
+        let page_bytes = PAGE_LEN;
         let page = offset / page_bytes;
         let first = offset % page_bytes;
         if first + len <= page_bytes {
@@ -65,7 +65,7 @@ impl CodeMap {
 
     #[cold]
     fn written_across(&self, mut offset: usize, mut len: usize) {
-        let page_bytes = PAGE_BYTES as usize;
+        let page_bytes = PAGE_LEN;
         while len > 0 {
             let first = offset % page_bytes;
             let here = len.min(page_bytes - first);

@@ -14,7 +14,7 @@
 use crate::code::CodeMap;
 use memmap2::{MmapMut, MmapRaw};
 use x86::PhysAddr;
-use x86::addr::PAGE_BYTES;
+use x86::addr::{PAGE_BYTES, PAGE_LEN};
 
 /// RAM below 4 GiB ends here at the latest; above lie PCI and APIC windows.
 pub const LOW_END: u64 = 0xc000_0000;
@@ -85,7 +85,7 @@ impl Ram {
             map: MmapRaw::from(map),
             len: bytes,
             low_len: bytes.min(LOW_END),
-            code: CodeMap::new(len / PAGE_BYTES as usize),
+            code: CodeMap::new(len / PAGE_LEN),
         })
     }
 
@@ -125,7 +125,7 @@ impl Ram {
     /// This is the index [`CodeMap`] uses.
     #[must_use]
     pub fn page_index(&self, at: PhysAddr) -> Option<usize> {
-        self.offset(at.frame_base(), PAGE_BYTES).map(|o| o / PAGE_BYTES as usize)
+        self.offset(at.frame_base(), PAGE_BYTES).map(|o| o / PAGE_LEN)
     }
 
     /// Offset in the mapping of `len` bytes at `at`, if all of them are RAM.

@@ -96,7 +96,7 @@ pub enum Event {
     /// A disk command was fetched: its addresses are fixed now.
     Command {
         /// Slot of the command list.
-        slot: u8,
+        slot: u32,
         /// ATA command code.
         command: u8,
         /// First sector.
@@ -116,7 +116,7 @@ pub enum Event {
     /// A disk command ended.
     Completed {
         /// Slot of the command list.
-        slot: u8,
+        slot: u32,
         /// ATA status register.
         status: u8,
     },

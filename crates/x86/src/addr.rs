@@ -9,6 +9,9 @@ use core::fmt;
 /// Bytes in the smallest page and in a frame.
 pub const PAGE_BYTES: u64 = 4096;
 
+/// The same as a length of host slices.
+pub const PAGE_LEN: usize = 4096;
+
 /// Widest physical address the architecture can hold in an entry, in bits.
 pub const PHYS_BITS: u32 = 52;
 

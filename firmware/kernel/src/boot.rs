@@ -12,14 +12,14 @@ pub(crate) fn first_cpu(info: &'static BootInfo) -> ! {
     smp::start_others(options.cpus);
     let total = memory::with(|mem| mem.frames.total());
     println!(
-        "halfpage: {} CPUs, {} MiB for programs, policy {}",
+        "kernel: CPUs {}, memory {} MiB, policy {}",
         smp::online(),
         total / 256,
         options.policy.name
     );
     let sectors = block::init();
     let files = archive::init();
-    println!("halfpage: disk of {sectors} sectors, {files} files");
+    println!("kernel: disk {sectors} sectors, files {files}");
     let program = exec::load(&options.init, &options.args)
         .unwrap_or_else(|error| panic!("init={}: errno {}", options.init, error.0));
     process::spawn(

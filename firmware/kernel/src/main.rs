@@ -12,8 +12,8 @@
 //!
 //! ```text
 //! a process's files · aio table · FUTEXES → its space → MEMORY → DISK → a completion →
-//! an aio context · console input · PROCESSES → SCHEDULER → a process's address ·
-//! shootdown · console output · heap
+//! an aio context · console input · PROCESSES → SCHEDULER → a process's address or
+//! name · shootdown · console output · heap
 //! ```
 //!
 //! Interrupt handlers take the same locks; they run only where none is held, in ring 3

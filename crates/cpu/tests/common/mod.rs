@@ -21,7 +21,7 @@ use std::rc::Rc;
 use trace::{Event, Memory, Sink, Source, Tracer};
 use x86::addr::PAGE_BYTES;
 use x86::descriptor::{Gate64, Selector};
-use x86::{Bits, Level, PhysAddr, VirtAddr, msr};
+use x86::{Bits, Level, PhysAddr, Rflags, VirtAddr, msr};
 
 /// Where things lie in memory.
 pub(crate) mod at {
@@ -85,6 +85,14 @@ pub(crate) fn assemble(bits: u32, origin: u64, f: impl FnOnce(&mut CodeAssembler
     let mut a = CodeAssembler::new(bits).unwrap();
     f(&mut a).unwrap();
     a.assemble(origin).unwrap()
+}
+
+/// WRMSR of a constant.
+pub(crate) fn wrmsr(a: &mut CodeAssembler, number: u32, value: u64) -> Asm {
+    a.mov(ecx, number)?;
+    a.mov(eax, (value & 0xffff_ffff) as u32)?;
+    a.mov(edx, (value >> 32) as u32)?;
+    a.wrmsr()
 }
 
 /// What the bus was asked.
@@ -213,12 +221,14 @@ impl Bench {
         bench.bits = 64;
         bench.cpu.regs = [0; 18];
         bench.cpu.regs[reg::RSP] = at::STACK;
+        bench.cpu.flags = Rflags::ALWAYS_1.bits();
         bench.cpu.ledger = Ledger::default();
         bench.log.borrow_mut().0.clear();
         bench
     }
 
-    fn lay_tables(&mut self) {
+    /// GDT, IDT, TSS and page tables.
+    pub(crate) fn lay_tables(&mut self) {
         for (i, entry) in (0..).zip(GDT) {
             self.poke(at::GDT + 8 * i, entry);
         }
@@ -286,6 +296,14 @@ impl Bench {
     pub(crate) fn set_gate(&self, vector: u8, gate: Gate64) {
         self.poke(at::IDT + 16 * u64::from(vector), gate.low);
         self.poke(at::IDT + 16 * u64::from(vector) + 8, gate.high);
+    }
+
+    /// Lets `vectors` come in on a stack of their own.
+    pub(crate) fn use_ist1(&mut self, vectors: &[u8]) -> &mut Self {
+        for &vector in vectors {
+            self.set_gate(vector, Gate64::interrupt(self.gate(vector).offset(), Selector(sel::CODE64), 1, 0));
+        }
+        self
     }
 
     /// Writes an integer to RAM.

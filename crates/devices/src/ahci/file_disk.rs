@@ -64,13 +64,19 @@ impl FileDisk {
     /// [`OpenError`]; the file is unchanged.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let file = open_writable(path)?;
-        let len = file
-            .metadata()
-            .map_err(|source| OpenError::Open {
+        let metadata = file.metadata().map_err(|source| OpenError::Open {
+            path: path.into(),
+            source,
+        })?;
+        if metadata.permissions().readonly() {
+            // The host lets a privileged user write to it all the same; its owner did not mean that.
+            let source = io::ErrorKind::PermissionDenied.into();
+            return Err(OpenError::ReadOnly {
                 path: path.into(),
                 source,
-            })?
-            .len();
+            });
+        }
+        let len = metadata.len();
         if len == 0 {
             return Err(OpenError::Empty { path: path.into() });
         }

@@ -59,7 +59,7 @@ fn ram() -> Ram {
 fn refusal(elf: &[u8]) -> LoadError {
     let ram = ram();
     let error = load_pvh(&ram, elf, "").unwrap_err();
-    assert_eq!(ram.read::<u32>(START_INFO), Some(0), "a refused kernel leaves RAM untouched");
+    assert_eq!(ram.read::<u32>(PhysAddr::new(u64::from(START_INFO))), Some(0), "a refused kernel leaves RAM untouched");
     assert_eq!(ram.read::<u32>(PhysAddr::new(0x10_0000)), Some(0));
     error
 }

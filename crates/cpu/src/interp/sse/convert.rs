@@ -7,10 +7,11 @@
 //! Instructions"; SDM 2, the CVT instructions.
 
 use super::Done;
+use super::format::{Double, Format, Single};
 use super::lanes::Lane;
 use super::mxcsr::{Env, Rounding};
 use super::operand::{FromSource, Source, by_source, with_low};
-use super::soft::{self, Double, Format, Single};
+use super::soft;
 use crate::core::Core;
 use crate::op::{Exec, Op};
 use crate::word::Word;
@@ -152,7 +153,9 @@ struct SingleToDouble;
 impl PackedConversion for SingleToDouble {
     fn apply(from: u128, env: &mut Env) -> u128 {
         let from = u32::split(from);
-        u64::join(std::array::from_fn(|i| soft::convert::<Single, Double>(u64::from(from[i]), env)))
+        u64::join(std::array::from_fn(|i| {
+            soft::convert::<Single, Double>(u64::from(from[i]), env)
+        }))
     }
 }
 
@@ -160,14 +163,17 @@ struct IntegerToDouble;
 impl PackedConversion for IntegerToDouble {
     fn apply(from: u128, env: &mut Env) -> u128 {
         let from = i32::split(from);
-        u64::join(std::array::from_fn(|i| soft::from_integer::<Double>(i64::from(from[i]), env)))
+        u64::join(std::array::from_fn(|i| {
+            soft::from_integer::<Double>(i64::from(from[i]), env)
+        }))
     }
 }
 
 struct IntegerToSingle;
 impl PackedConversion for IntegerToSingle {
     fn apply(from: u128, env: &mut Env) -> u128 {
-        let to = i32::split(from).map(|x| u32::low(soft::from_integer::<Single>(i64::from(x), env)));
+        let to =
+            i32::split(from).map(|x| u32::low(soft::from_integer::<Single>(i64::from(x), env)));
         u32::join(to)
     }
 }
@@ -189,7 +195,9 @@ struct DoubleToInteger<M>(PhantomData<M>);
 impl<M: Mode> PackedConversion for DoubleToInteger<M> {
     fn apply(from: u128, env: &mut Env) -> u128 {
         let rounding = M::rounding(env);
-        narrow(from, |x| soft::to_integer::<Double>(x, 32, rounding, env).cast_unsigned())
+        narrow(from, |x| {
+            soft::to_integer::<Double>(x, 32, rounding, env).cast_unsigned()
+        })
     }
 }
 
@@ -198,6 +206,10 @@ impl<M: Mode> PackedConversion for SingleToInteger<M> {
     fn apply(from: u128, env: &mut Env) -> u128 {
         let rounding = M::rounding(env);
         let convert = |x: u32| soft::to_integer::<Single>(u64::from(x), 32, rounding, env);
-        u32::join(u32::split(from).map(convert).map(|x| u32::low(x.cast_unsigned())))
+        u32::join(
+            u32::split(from)
+                .map(convert)
+                .map(|x| u32::low(x.cast_unsigned())),
+        )
     }
 }

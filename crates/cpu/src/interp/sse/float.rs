@@ -11,9 +11,10 @@
 //! Double Precision Floating-Point Instructions"; SDM 2 "CMPPS", "COMISS", "MINPS", "RCPPS".
 
 use super::Done;
+use super::format::{Double, Format, Single, is_nan, is_ordinary, is_signaling};
 use super::mxcsr::{Env, Mxcsr};
 use super::operand::{FromSource, Source, by_source, low_quad, with_low};
-use super::soft::{self, Double, Format, Single, is_nan, is_ordinary, is_signaling};
+use super::soft;
 use crate::core::Core;
 use crate::flags::{CF, PF, ZF, set_status};
 use crate::op::{Exec, Op};
@@ -147,7 +148,13 @@ struct ReciprocalRoot;
 impl Arithmetic for ReciprocalRoot {
     fn apply<F: Format>(_: u64, b: u64, _: &mut Env) -> u64 {
         // Negative zero gives −∞, other negative numbers the indefinite.
-        approximate::<F>(b, |x| if x < 0.0 { f64::from_bits(Double::INDEFINITE) } else { 1.0 / x.sqrt() })
+        approximate::<F>(b, |x| {
+            if x < 0.0 {
+                f64::from_bits(Double::INDEFINITE)
+            } else {
+                1.0 / x.sqrt()
+            }
+        })
     }
 }
 
@@ -205,7 +212,11 @@ struct Compare<const PREDICATE: u8>;
 impl<const PREDICATE: u8> Arithmetic for Compare<PREDICATE> {
     fn apply<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
         // The predicates about order also reject quiet NaNs.
-        let nans = if matches!(PREDICATE & 3, 1 | 2) { AnyNan::refuses::<F> } else { Signaling::refuses::<F> };
+        let nans = if matches!(PREDICATE & 3, 1 | 2) {
+            AnyNan::refuses::<F>
+        } else {
+            Signaling::refuses::<F>
+        };
         if nans(a) || nans(b) {
             env.raise(Mxcsr::IE);
         }
@@ -217,7 +228,11 @@ impl<const PREDICATE: u8> Arithmetic for Compare<PREDICATE> {
             _ => order.is_none(),
         };
         let negated = PREDICATE & 4 != 0;
-        if holds != negated { F::Word::low(u64::MAX).zx() } else { 0 }
+        if holds != negated {
+            F::Word::low(u64::MAX).zx()
+        } else {
+            0
+        }
     }
 }
 

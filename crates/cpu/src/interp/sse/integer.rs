@@ -14,7 +14,9 @@ use iced_x86::{Instruction, Mnemonic};
 use std::marker::PhantomData;
 
 pub(super) fn select(instr: &Instruction) -> Option<Exec> {
-    bitwise(instr).or_else(|| arithmetic(instr)).or_else(|| shift(instr))
+    bitwise(instr)
+        .or_else(|| arithmetic(instr))
+        .or_else(|| shift(instr))
 }
 
 /// An operation on destination and source.
@@ -112,13 +114,19 @@ const fn high_half(product: i32) -> i16 {
 fn multiply_and_add(a: u128, b: u128) -> u128 {
     let (a, b) = (i16::split(a), i16::split(b));
     let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
-    i32::join(std::array::from_fn(|i| product(2 * i).wrapping_add(product(2 * i + 1))))
+    i32::join(std::array::from_fn(|i| {
+        product(2 * i).wrapping_add(product(2 * i + 1))
+    }))
 }
 
 /// PSADBW: one sum per quadword.
 fn sum_of_differences(a: u128, b: u128) -> u128 {
     let (a, b) = (u8::split(a), u8::split(b));
-    let sum = |from: usize| (from..from + 8).map(|i| u64::from(a[i].abs_diff(b[i]))).sum();
+    let sum = |from: usize| {
+        (from..from + 8)
+            .map(|i| u64::from(a[i].abs_diff(b[i])))
+            .sum()
+    };
     u64::join([sum(0), sum(8)])
 }
 

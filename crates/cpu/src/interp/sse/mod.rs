@@ -12,6 +12,7 @@
 
 mod convert;
 mod float;
+mod format;
 mod integer;
 mod lanes;
 mod moves;
@@ -43,7 +44,8 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
 
 /// Whether an operand is an MMX register.
 fn names_mmx(instr: &Instruction) -> bool {
-    (0..instr.op_count()).any(|i| instr.op_kind(i) == OpKind::Register && Register::is_mm(instr.op_register(i)))
+    (0..instr.op_count())
+        .any(|i| instr.op_kind(i) == OpKind::Register && Register::is_mm(instr.op_register(i)))
 }
 
 impl Core<'_> {

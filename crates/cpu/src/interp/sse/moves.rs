@@ -30,7 +30,11 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Movss => scalar::<u32>(instr),
         Mnemonic::Movsd => scalar::<u64>(instr),
         Mnemonic::Movd | Mnemonic::Movq => integer(instr),
-        Mnemonic::Movnti => Some(if instr.code() == Code::Movnti_m64_r64 { movnti::<u64> } else { movnti::<u32> }),
+        Mnemonic::Movnti => Some(if instr.code() == Code::Movnti_m64_r64 {
+            movnti::<u64>
+        } else {
+            movnti::<u32>
+        }),
         Mnemonic::Movlps | Mnemonic::Movlpd if to_memory => Some(store_low::<u64>),
         Mnemonic::Movlps | Mnemonic::Movlpd => Some(load_low_half),
         Mnemonic::Movhps | Mnemonic::Movhpd if to_memory => Some(store_high_half),
@@ -88,7 +92,11 @@ fn scalar<W: Word>(instr: &Instruction) -> Option<Exec> {
         c.set_xmm(op, with_low(c.xmm(op, 0), low));
         Ok(())
     }
-    if instr.op1_kind() == OpKind::Register { Some(merge::<W>) } else { by_source::<ZeroExtend<W>>(instr) }
+    if instr.op1_kind() == OpKind::Register {
+        Some(merge::<W>)
+    } else {
+        by_source::<ZeroExtend<W>>(instr)
+    }
 }
 
 /// The low bits into a register, the others cleared.
@@ -110,7 +118,9 @@ fn integer(instr: &Instruction) -> Option<Exec> {
         Code::Movd_rm32_xmm if instr.op0_kind() == OpKind::Register => Some(to_general::<u32>),
         Code::Movq_rm64_xmm if instr.op0_kind() == OpKind::Register => Some(to_general::<u64>),
         // Between registers the store form means the same as the load form.
-        Code::Movq_xmmm64_xmm if instr.op0_kind() == OpKind::Register => by_source::<ZeroExtend<u64>>(instr),
+        Code::Movq_xmmm64_xmm if instr.op0_kind() == OpKind::Register => {
+            by_source::<ZeroExtend<u64>>(instr)
+        }
         Code::Movd_rm32_xmm => Some(store_low::<u32>),
         Code::Movq_rm64_xmm | Code::Movq_xmmm64_xmm => Some(store_low::<u64>),
         _ => None,
@@ -174,7 +184,10 @@ fn maskmovdqu(c: &mut Core<'_>, op: &Op) -> Done {
     let va = c.linear(op.seg, offset, 16, Access::Write)?;
     c.place(va, 16, Access::Write, c.explicit())?;
     let (bytes, mask) = (c.xmm(op, 1).to_le_bytes(), c.xmm(op, 2).to_le_bytes());
-    for (i, (byte, _)) in (0..).zip(bytes.into_iter().zip(mask)).filter(|(_, (_, mask))| mask & 0x80 != 0) {
+    for (i, (byte, _)) in (0..)
+        .zip(bytes.into_iter().zip(mask))
+        .filter(|(_, (_, mask))| mask & 0x80 != 0)
+    {
         let at = c.sse_address(va, i)?;
         c.write_as(at, byte, c.explicit())?;
     }

@@ -71,7 +71,10 @@ pub(super) struct Env {
 
 impl Env {
     pub(super) const fn new(mxcsr: u32) -> Self {
-        Self { control: Mxcsr::from_bits_truncate(mxcsr), raised: Mxcsr::empty() }
+        Self {
+            control: Mxcsr::from_bits_truncate(mxcsr),
+            raised: Mxcsr::empty(),
+        }
     }
 
     /// For instructions without exceptions, which know no denormals.

@@ -129,8 +129,17 @@ impl Core<'_> {
 
     /// #GP(0) if the linear address of the memory operand is no multiple of 16.
     #[inline]
-    pub(super) fn require_aligned(&self, op: &Op, len: u64, access: Access) -> Result<(), Exception> {
+    pub(super) fn require_aligned(
+        &self,
+        op: &Op,
+        len: u64,
+        access: Access,
+    ) -> Result<(), Exception> {
         let va = self.linear(op.seg, self.ea(op), len, access)?;
-        if va.get().is_multiple_of(16) { Ok(()) } else { Err(Exception::Gp(0)) }
+        if va.get().is_multiple_of(16) {
+            Ok(())
+        } else {
+            Err(Exception::Gp(0))
+        }
     }
 }

@@ -21,7 +21,12 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Shufpd => by_source::<Shuffle<Shufpd>>(instr),
         Mnemonic::Pinsrw => by_source::<Pinsrw>(instr),
         // SSE4.1 has a form of PEXTRW that can write memory; it is another opcode.
-        Mnemonic::Pextrw if matches!(instr.code(), Code::Pextrw_r32_xmm_imm8 | Code::Pextrw_r64_xmm_imm8) => {
+        Mnemonic::Pextrw
+            if matches!(
+                instr.code(),
+                Code::Pextrw_r32_xmm_imm8 | Code::Pextrw_r64_xmm_imm8
+            ) =>
+        {
             Some(pextrw)
         }
         Mnemonic::Pmovmskb => Some(move_mask::<8>),
@@ -59,12 +64,16 @@ packed_ops! { pack:
 
 fn narrow_words(a: u128, b: u128, f: impl Fn(i16) -> u8) -> u128 {
     let (a, b) = (i16::split(a), i16::split(b));
-    u8::join(std::array::from_fn(|i| f(if i < 8 { a[i] } else { b[i - 8] })))
+    u8::join(std::array::from_fn(|i| {
+        f(if i < 8 { a[i] } else { b[i - 8] })
+    }))
 }
 
 fn narrow_dwords(a: u128, b: u128) -> u128 {
     let (a, b) = (i32::split(a), i32::split(b));
-    i16::join(std::array::from_fn(|i| saturate_i16(if i < 4 { a[i] } else { b[i - 4] })))
+    i16::join(std::array::from_fn(|i| {
+        saturate_i16(if i < 4 { a[i] } else { b[i - 4] })
+    }))
 }
 
 fn saturate_i8(x: i16) -> i8 {
@@ -152,7 +161,9 @@ fn pextrw(c: &mut Core<'_>, op: &Op) -> Done {
 fn move_mask<const BITS: u32>(c: &mut Core<'_>, op: &Op) -> Done {
     c.require_sse()?;
     let value = c.xmm(op, 1);
-    let mask = (0..128 / BITS).fold(0, |mask, i| mask | ((value >> (BITS * i + BITS - 1)) & 1) << i);
+    let mask = (0..128 / BITS).fold(0, |mask, i| {
+        mask | ((value >> (BITS * i + BITS - 1)) & 1) << i
+    });
     c.cpu.regs[usize::from(op.r[0])] = (mask & 0xffff) as u64;
     Ok(())
 }

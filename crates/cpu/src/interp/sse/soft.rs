@@ -10,105 +10,10 @@
 //! **Spec:** SDM 1 "Floating-Point Format", "Operating on SNaNs and QNaNs",
 //! "SIMD Floating-Point Exception Conditions".
 
+use super::format::{Format, is_denormal, is_nan, is_signaling};
 use super::mxcsr::{Env, Mxcsr, Rounding};
 use super::operand::low_quad;
-use crate::word::Word;
 use std::cmp::Ordering;
-use std::ops::{Add, Div, Mul, Sub};
-
-/// A binary interchange format.
-pub(super) trait Format {
-    /// Integer of the same width.
-    type Word: Word;
-    /// The host's type of this format.
-    type Host: Copy + Add<Output = Self::Host> + Sub<Output = Self::Host> + Mul<Output = Self::Host> + Div<Output = Self::Host>;
-
-    /// Bits of the fraction, without the hidden one.
-    const FRACTION_BITS: i32;
-    const EXPONENT_BITS: i32;
-
-    /// Exponent of the largest numbers; also the bias.
-    const EMAX: i32 = (1 << (Self::EXPONENT_BITS - 1)) - 1;
-    /// Exponent of the smallest normal numbers.
-    const EMIN: i32 = 1 - Self::EMAX;
-    const SIGN: u64 = 1 << (Self::FRACTION_BITS + Self::EXPONENT_BITS);
-    const INFINITY: u64 = ((1 << Self::EXPONENT_BITS) - 1) << Self::FRACTION_BITS;
-    /// The hidden bit of normal numbers.
-    const HIDDEN: u64 = 1 << Self::FRACTION_BITS;
-    const FRACTION: u64 = Self::HIDDEN - 1;
-    /// Set in quiet NaNs.
-    const QUIET: u64 = Self::HIDDEN >> 1;
-    /// The NaN invalid operations give: "real indefinite".
-    const INDEFINITE: u64 = Self::SIGN | Self::INFINITY | Self::QUIET;
-
-    fn to_host(bits: u64) -> Self::Host;
-    fn from_host(value: Self::Host) -> u64;
-    fn host_sqrt(value: Self::Host) -> Self::Host;
-    /// The value in double precision, which holds both formats exactly.
-    fn to_f64(bits: u64) -> f64;
-}
-
-/// binary32.
-pub(super) struct Single;
-/// binary64.
-pub(super) struct Double;
-
-impl Format for Single {
-    type Word = u32;
-    type Host = f32;
-    const FRACTION_BITS: i32 = 23;
-    const EXPONENT_BITS: i32 = 8;
-
-    fn to_host(bits: u64) -> f32 {
-        f32::from_bits(u32::low(bits))
-    }
-    fn from_host(value: f32) -> u64 {
-        u64::from(value.to_bits())
-    }
-    fn host_sqrt(value: f32) -> f32 {
-        value.sqrt()
-    }
-    fn to_f64(bits: u64) -> f64 {
-        f64::from(Self::to_host(bits))
-    }
-}
-
-impl Format for Double {
-    type Word = u64;
-    type Host = f64;
-    const FRACTION_BITS: i32 = 52;
-    const EXPONENT_BITS: i32 = 11;
-
-    fn to_host(bits: u64) -> f64 {
-        f64::from_bits(bits)
-    }
-    fn from_host(value: f64) -> u64 {
-        value.to_bits()
-    }
-    fn host_sqrt(value: f64) -> f64 {
-        value.sqrt()
-    }
-    fn to_f64(bits: u64) -> f64 {
-        Self::to_host(bits)
-    }
-}
-
-pub(super) fn is_nan<F: Format>(bits: u64) -> bool {
-    bits & !F::SIGN > F::INFINITY
-}
-
-pub(super) fn is_signaling<F: Format>(bits: u64) -> bool {
-    is_nan::<F>(bits) && bits & F::QUIET == 0
-}
-
-fn is_denormal<F: Format>(bits: u64) -> bool {
-    bits & F::INFINITY == 0 && bits & F::FRACTION != 0
-}
-
-/// Neither zero, denormal, infinite nor NaN, nor at the edge of being denormal.
-pub(super) fn is_ordinary<F: Format>(bits: u64) -> bool {
-    (2 * F::HIDDEN..F::INFINITY).contains(&(bits & !F::SIGN))
-}
 
 /// `significand × 2^exponent`; the lowest bit also stands for "and a little more".
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +58,11 @@ fn number<F: Format>(bits: u64) -> Number {
 }
 
 fn signed<F: Format>(negative: bool, magnitude: u64) -> u64 {
-    if negative { F::SIGN | magnitude } else { magnitude }
+    if negative {
+        F::SIGN | magnitude
+    } else {
+        magnitude
+    }
 }
 
 /// The result of an invalid operation.
@@ -167,12 +76,19 @@ fn propagated<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<u64> {
     if is_signaling::<F>(a) || is_signaling::<F>(b) {
         env.raise(Mxcsr::IE);
     }
-    [a, b].into_iter().find(|x| is_nan::<F>(*x)).map(|nan| nan | F::QUIET)
+    [a, b]
+        .into_iter()
+        .find(|x| is_nan::<F>(*x))
+        .map(|nan| nan | F::QUIET)
 }
 
 /// The operand as it counts: zero for a denormal under DAZ.
 pub(super) fn flushed<F: Format>(bits: u64, env: &Env) -> u64 {
-    if is_denormal::<F>(bits) && env.denormals_are_zeros() { bits & F::SIGN } else { bits }
+    if is_denormal::<F>(bits) && env.denormals_are_zeros() {
+        bits & F::SIGN
+    } else {
+        bits
+    }
 }
 
 /// The same; a denormal that counts as one raises DE.
@@ -188,7 +104,10 @@ pub(super) fn admit<F: Format>(bits: u64, env: &mut Env) -> u64 {
 fn operands<F: Format>(a: u64, b: u64, env: &mut Env) -> Result<(Number, Number), u64> {
     match propagated::<F>(a, b, env) {
         Some(nan) => Err(nan),
-        None => Ok((number::<F>(admit::<F>(a, env)), number::<F>(admit::<F>(b, env)))),
+        None => Ok((
+            number::<F>(admit::<F>(a, env)),
+            number::<F>(admit::<F>(b, env)),
+        )),
     }
 }
 
@@ -196,7 +115,9 @@ pub(super) fn add<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
     match operands::<F>(a, b, env) {
         Err(nan) => nan,
         Ok((Infinite { negative: x }, Infinite { negative: y })) if x != y => invalid::<F>(env),
-        Ok((Infinite { negative }, _) | (_, Infinite { negative })) => signed::<F>(negative, F::INFINITY),
+        Ok((Infinite { negative }, _) | (_, Infinite { negative })) => {
+            signed::<F>(negative, F::INFINITY)
+        }
         Ok((Finite(a), Finite(b))) => round::<F>(sum(a, b, env.rounding()), env),
     }
 }
@@ -209,18 +130,33 @@ pub(super) fn sub<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
 fn sum(a: Exact, b: Exact, rounding: Rounding) -> Exact {
     /// More than the bits of any result and its rounding: what lies below is only sticky.
     const ROOM: u32 = 64;
-    let (high, low) = if a.exponent >= b.exponent { (a, b) } else { (b, a) };
+    let (high, low) = if a.exponent >= b.exponent {
+        (a, b)
+    } else {
+        (b, a)
+    };
     let distance = high.exponent.abs_diff(low.exponent);
     let up = distance.min(ROOM);
-    let with_sign = |x: Exact, significand: u128| if x.negative { -significand.cast_signed() } else { significand.cast_signed() };
-    let total = with_sign(high, high.significand << up) + with_sign(low, shift_right_sticky(low.significand, distance - up));
+    let with_sign = |x: Exact, significand: u128| {
+        if x.negative {
+            -significand.cast_signed()
+        } else {
+            significand.cast_signed()
+        }
+    };
+    let total = with_sign(high, high.significand << up)
+        + with_sign(low, shift_right_sticky(low.significand, distance - up));
     let negative = match total.cmp(&0) {
         Ordering::Less => true,
         Ordering::Greater => false,
         Ordering::Equal if a.negative == b.negative => a.negative,
         Ordering::Equal => rounding == Rounding::Down,
     };
-    Exact { negative, significand: total.unsigned_abs(), exponent: high.exponent - up.cast_signed() }
+    Exact {
+        negative,
+        significand: total.unsigned_abs(),
+        exponent: high.exponent - up.cast_signed(),
+    }
 }
 
 /// Shifts right; bits that fall out are remembered in the lowest one.
@@ -239,7 +175,14 @@ pub(super) fn mul<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
     match (a, b) {
         (Finite(a), Finite(b)) => {
             let (significand, exponent) = (a.significand * b.significand, a.exponent + b.exponent);
-            round::<F>(Exact { negative, significand, exponent }, env)
+            round::<F>(
+                Exact {
+                    negative,
+                    significand,
+                    exponent,
+                },
+                env,
+            )
         }
         _ if a.is_zero() || b.is_zero() => invalid::<F>(env),
         _ => signed::<F>(negative, F::INFINITY),
@@ -262,7 +205,13 @@ pub(super) fn div<F: Format>(a: u64, b: u64, env: &mut Env) -> u64 {
         (Infinite { .. }, _) => signed::<F>(negative, F::INFINITY),
         (_, Infinite { .. }) => signed::<F>(negative, 0),
         _ if a.is_zero() && b.is_zero() => invalid::<F>(env),
-        (Finite(a), Finite(b)) => round::<F>(Exact { negative, ..quotient(a, b) }, env),
+        (Finite(a), Finite(b)) => round::<F>(
+            Exact {
+                negative,
+                ..quotient(a, b)
+            },
+            env,
+        ),
     }
 }
 
@@ -301,11 +250,19 @@ pub(super) fn sqrt<F: Format>(a: u64, env: &mut Env) -> u64 {
 fn root(x: Exact) -> Exact {
     let up = x.significand.leading_zeros() - 1;
     // The exponent must be even.
-    let up = if (x.exponent - up.cast_signed()) % 2 == 0 { up } else { up - 1 };
+    let up = if (x.exponent - up.cast_signed()) % 2 == 0 {
+        up
+    } else {
+        up - 1
+    };
     let square = x.significand << up;
     let root = square.isqrt();
     let sticky = u128::from(root * root != square);
-    Exact { negative: false, significand: root | sticky, exponent: (x.exponent - up.cast_signed()) / 2 }
+    Exact {
+        negative: false,
+        significand: root | sticky,
+        exponent: (x.exponent - up.cast_signed()) / 2,
+    }
 }
 
 /// Compares; `None` if either is a NaN. Raises DE, but IE is up to the instruction.
@@ -320,7 +277,10 @@ pub(super) fn compare<F: Format>(a: u64, b: u64, env: &mut Env) -> Option<Orderi
 /// A number from one format to another.
 pub(super) fn convert<From: Format, To: Format>(bits: u64, env: &mut Env) -> u64 {
     if let Some(nan) = propagated::<From>(bits, bits, env) {
-        let payload = rescale(nan & From::FRACTION, To::FRACTION_BITS - From::FRACTION_BITS);
+        let payload = rescale(
+            nan & From::FRACTION,
+            To::FRACTION_BITS - From::FRACTION_BITS,
+        );
         return signed::<To>(nan & From::SIGN != 0, To::INFINITY | payload);
     }
     match number::<From>(admit::<From>(bits, env)) {
@@ -331,12 +291,20 @@ pub(super) fn convert<From: Format, To: Format>(bits: u64, env: &mut Env) -> u64
 
 /// A NaN's payload keeps its upper bits.
 const fn rescale(fraction: u64, by: i32) -> u64 {
-    if by < 0 { fraction >> -by } else { fraction << by }
+    if by < 0 {
+        fraction >> -by
+    } else {
+        fraction << by
+    }
 }
 
 /// A signed integer to a format.
 pub(super) fn from_integer<F: Format>(value: i64, env: &mut Env) -> u64 {
-    let exact = Exact { negative: value < 0, significand: u128::from(value.unsigned_abs()), exponent: 0 };
+    let exact = Exact {
+        negative: value < 0,
+        significand: u128::from(value.unsigned_abs()),
+        exponent: 0,
+    };
     round::<F>(exact, env)
 }
 
@@ -346,7 +314,9 @@ pub(super) fn to_integer<F: Format>(raw: u64, bits: u32, rounding: Rounding, env
     let indefinite = i64::MIN >> (64 - bits);
     let rounded = match number::<F>(flushed::<F>(raw, env)) {
         // 2^64 and above; smaller numbers cannot overflow what follows.
-        Finite(x) if x.exponent <= 64 - F::FRACTION_BITS => Some((x.negative, multiple_of(x, 0, rounding))),
+        Finite(x) if x.exponent <= 64 - F::FRACTION_BITS => {
+            Some((x.negative, multiple_of(x, 0, rounding)))
+        }
         _ => None,
     };
     let fitting = rounded.and_then(|(negative, (magnitude, exactness))| {
@@ -416,7 +386,7 @@ pub(super) fn round<F: Format>(x: Exact, env: &mut Env) -> u64 {
         return overflow::<F>(x.negative, exactness, env);
     }
     if exponent < F::EMIN {
-        return tiny::<F>(x, env);
+        return tiny::<F>(x, exactness, env);
     }
     if exactness == Exactness::Inexact {
         env.raise(Mxcsr::PE);
@@ -437,23 +407,33 @@ fn overflow<F: Format>(negative: bool, exactness: Exactness, env: &mut Env) -> u
         Rounding::Up => !negative,
         Rounding::Zero => false,
     };
-    signed::<F>(negative, if to_infinity { F::INFINITY } else { F::INFINITY - 1 })
+    signed::<F>(
+        negative,
+        if to_infinity {
+            F::INFINITY
+        } else {
+            F::INFINITY - 1
+        },
+    )
 }
 
 /// A result below the normal numbers: denormal, or zero if flushed.
 ///
-/// Masked underflow is reported if the result is inexact too, unmasked in any case.
-fn tiny<F: Format>(x: Exact, env: &mut Env) -> u64 {
+/// Masked underflow is reported only if the denormal result is inexact. Unmasked it
+/// is reported always, and PE then tells whether the significand would have been
+/// rounded if the exponent had no bound.
+fn tiny<F: Format>(x: Exact, unbounded: Exactness, env: &mut Env) -> u64 {
     if env.flushes_to_zero() {
         env.raise(Mxcsr::UE | Mxcsr::PE);
         return signed::<F>(x.negative, 0);
     }
     let (whole, exactness) = multiple_of(x, F::EMIN - F::FRACTION_BITS, env.rounding());
-    if exactness == Exactness::Inexact {
-        env.raise(Mxcsr::PE);
-    }
-    if exactness == Exactness::Inexact || !env.is_masked(Mxcsr::UE) {
-        env.raise(Mxcsr::UE);
+    match (env.is_masked(Mxcsr::UE), exactness, unbounded) {
+        (true, Exactness::Exact, _) => {}
+        (true, Exactness::Inexact, _) | (false, _, Exactness::Inexact) => {
+            env.raise(Mxcsr::UE | Mxcsr::PE)
+        }
+        (false, _, Exactness::Exact) => env.raise(Mxcsr::UE),
     }
     // Rounding up to the smallest normal number carries into the exponent by itself.
     signed::<F>(x.negative, low_quad(whole))

@@ -8,8 +8,8 @@
 //! **Spec:** SDM 1 "FXSAVE and FXRSTOR Instructions"; SDM 2 "FXSAVE", "FXRSTOR",
 //! "FINIT/FNINIT", "FLDCW"; SDM 1 "x87 FPU Execution Environment".
 
-use super::mxcsr::MXCSR_MASK;
 use super::Done;
+use super::mxcsr::MXCSR_MASK;
 use crate::core::Core;
 use crate::exception::Exception;
 use crate::interp::operand::{Mem, Reg, Target};
@@ -97,7 +97,9 @@ fn fxrstor<P: Form>(c: &mut Core<'_>, op: &Op) -> Done {
     let mut area = [0; USED_BYTES];
     for (i, quad) in (0..).zip(area.as_chunks_mut().0) {
         let at = c.sse_address(va, 8 * i)?;
-        *quad = c.read_as::<u64>(at, Access::Read, c.explicit())?.to_le_bytes();
+        *quad = c
+            .read_as::<u64>(at, Access::Read, c.explicit())?
+            .to_le_bytes();
     }
     restore::<P>(c, &area)
 }
@@ -166,7 +168,8 @@ fn restore<P: Form>(c: &mut Core<'_>, area: &Area) -> Done {
     x87.fip = u64::from_le_bytes(field(area, 8)) & P::POINTER_MASK;
     x87.fdp = u64::from_le_bytes(field(area, 16)) & P::POINTER_MASK;
     for i in 0..8 {
-        x87.st[physical(x87, i)] = u128::from_le_bytes(field(area, ST_AT + 16 * i)) & ((1 << 80) - 1);
+        x87.st[physical(x87, i)] =
+            u128::from_le_bytes(field(area, ST_AT + 16 * i)) & ((1 << 80) - 1);
     }
     Ok(())
 }
@@ -198,7 +201,11 @@ impl X87 {
 impl Core<'_> {
     /// #NM unless the operating system lets x87 instructions run.
     fn require_x87(&self) -> Done {
-        if self.cpu.cr0().intersects(Cr0::EM | Cr0::TS) { Err(Exception::Nm) } else { Ok(()) }
+        if self.cpu.cr0().intersects(Cr0::EM | Cr0::TS) {
+            Err(Exception::Nm)
+        } else {
+            Ok(())
+        }
     }
 
     /// #MF if an unmasked x87 exception is pending.
@@ -214,7 +221,15 @@ impl Core<'_> {
 fn fninit(c: &mut Core<'_>, _: &Op) -> Done {
     c.require_x87()?;
     let x87 = &mut c.cpu.x87;
-    *x87 = X87 { fcw: 0x37f, fsw: 0, ftw: 0, fop: 0, fip: 0, fdp: 0, st: x87.st };
+    *x87 = X87 {
+        fcw: 0x37f,
+        fsw: 0,
+        ftw: 0,
+        fop: 0,
+        fip: 0,
+        fdp: 0,
+        st: x87.st,
+    };
     Ok(())
 }
 
