@@ -67,10 +67,16 @@ impl<T: ValueEnum> std::str::FromStr for Choice<T> {
             return Ok(Self::All);
         }
         let names = || {
-            let all = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-            all.map(|v| v.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+            let all = T::value_variants()
+                .iter()
+                .filter_map(ValueEnum::to_possible_value);
+            all.map(|v| v.get_name().to_owned())
+                .collect::<Vec<_>>()
+                .join(", ")
         };
-        T::from_str(text, false).map(Self::One).map_err(|_| format!("expected all, {}", names()))
+        T::from_str(text, false)
+            .map(Self::One)
+            .map_err(|_| format!("expected all, {}", names()))
     }
 }
 
@@ -80,8 +86,11 @@ pub(crate) struct RaceName(pub(crate) Race);
 
 impl ValueEnum for RaceName {
     fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [RaceName; Race::ALL.len()] =
-            [RaceName(Race::ALL[0]), RaceName(Race::ALL[1]), RaceName(Race::ALL[2])];
+        const ALL: [RaceName; Race::ALL.len()] = [
+            RaceName(Race::ALL[0]),
+            RaceName(Race::ALL[1]),
+            RaceName(Race::ALL[2]),
+        ];
         &ALL
     }
 
@@ -152,7 +161,9 @@ pub(crate) struct ImageArgs {
 /// Reads `256M`, `1G` or plain bytes.
 fn parse_size(text: &str) -> Result<u64, String> {
     let expected = || "expected a number of bytes, or one with suffix K, M or G".to_owned();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, suffix) = text.split_at(split);
     let shift = match suffix {
         "" => 0,
@@ -179,7 +190,14 @@ mod tests {
     fn sizes_take_suffixes_and_nothing_else() {
         assert_eq!(parse_size("256M"), Ok(256 << 20));
         assert_eq!(parse_size("4096"), Ok(4096));
-        for bad in ["", "M", "1T", "-1M", "99999999999999999999G", "18446744073709551615K"] {
+        for bad in [
+            "",
+            "M",
+            "1T",
+            "-1M",
+            "99999999999999999999G",
+            "18446744073709551615K",
+        ] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
     }

@@ -46,7 +46,9 @@ enum End {
 
 pub(crate) fn run(args: &BootArgs) -> Outcome {
     let file = args.trace.as_deref().map(TraceFile::create).transpose()?;
-    let tracer = file.as_ref().map_or_else(Tracer::default, TraceFile::tracer);
+    let tracer = file
+        .as_ref()
+        .map_or_else(Tracer::default, TraceFile::tracer);
     let mut machine = build(args, tracer)?;
     let console = Console::open(args.json)?;
     let end = drive(&mut machine, &console, args.max_cycles)?;
@@ -85,11 +87,15 @@ fn build(args: &BootArgs, tracer: Tracer) -> Result<Machine, Failure> {
     } else {
         args.append.clone()
     };
-    Machine::boot(config, &kernel, cmdline.trim()).map_err(|source| Failure::Kernel { name, source })
+    Machine::boot(config, &kernel, cmdline.trim())
+        .map_err(|source| Failure::Kernel { name, source })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|source| Failure::File { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| Failure::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn disk(path: Option<&Path>) -> Result<Option<Box<dyn DiskImage>>, Failure> {
@@ -115,7 +121,14 @@ fn check_partitions(path: &Path, disk: &FileDisk) -> Result<(), Failure> {
         return Ok(());
     }
     for (number, entry) in (1..).zip(mbr[446..510].chunks_exact(16)) {
-        let field = |at: usize| u64::from(u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]));
+        let field = |at: usize| {
+            u64::from(u32::from_le_bytes([
+                entry[at],
+                entry[at + 1],
+                entry[at + 2],
+                entry[at + 3],
+            ]))
+        };
         let end = field(8) + field(12);
         if entry[4] != 0 && end > disk.sectors() {
             return Err(Failure::DiskTooSmall {
@@ -130,7 +143,11 @@ fn check_partitions(path: &Path, disk: &FileDisk) -> Result<(), Failure> {
 }
 
 /// Runs the machine, slice by slice, and moves bytes between it and the terminal.
-fn drive(machine: &mut Machine, console: &Console, max_cycles: Option<u64>) -> Result<End, Failure> {
+fn drive(
+    machine: &mut Machine,
+    console: &Console,
+    max_cycles: Option<u64>,
+) -> Result<End, Failure> {
     let limit = max_cycles.map_or(Ticks::MAX, Ticks::from_cycles);
     let mut slice_end = Ticks::ZERO;
     loop {
@@ -170,14 +187,21 @@ fn run_slice(machine: &mut Machine, until: Ticks) -> Option<Stopped> {
 
 fn report_missing(machine: &Machine) {
     for m in machine.missing_instructions() {
-        eprintln!("halfpage: cpu{} at {:#x}: missing instruction `{}`, bytes {:02x?}: #UD", m.cpu, m.rip, m.text, m.bytes);
+        eprintln!(
+            "halfpage: cpu{} at {:#x}: missing instruction `{}`, bytes {:02x?}: #UD",
+            m.cpu, m.rip, m.text, m.bytes
+        );
     }
 }
 
 fn say(end: End) {
     match end {
-        End::Stopped(Stopped::TripleFault { cpu, rip }) => eprintln!("halfpage: cpu{cpu}: triple fault at {rip:#x}"),
-        End::Stopped(Stopped::Dead) => eprintln!("halfpage: all processors are halted with interrupts off"),
+        End::Stopped(Stopped::TripleFault { cpu, rip }) => {
+            eprintln!("halfpage: cpu{cpu}: triple fault at {rip:#x}")
+        }
+        End::Stopped(Stopped::Dead) => {
+            eprintln!("halfpage: all processors are halted with interrupts off")
+        }
         End::Stopped(Stopped::Exit(PANIC_STATUS)) => eprintln!("halfpage: the kernel panicked"),
         End::Limit => eprintln!("halfpage: cycle limit reached"),
         End::Stopped(Stopped::Exit(_)) | End::Quit => {}
@@ -187,7 +211,9 @@ fn say(end: End) {
 const fn exit_code(end: End) -> u8 {
     match end {
         End::Stopped(Stopped::Exit(0)) | End::Quit => exit::OK,
-        End::Stopped(Stopped::Exit(PANIC_STATUS) | Stopped::TripleFault { .. } | Stopped::Dead) => exit::GUEST_CRASH,
+        End::Stopped(Stopped::Exit(PANIC_STATUS) | Stopped::TripleFault { .. } | Stopped::Dead) => {
+            exit::GUEST_CRASH
+        }
         End::Stopped(Stopped::Exit(_)) => exit::DIFFERS,
         End::Limit => exit::LIMIT,
     }
@@ -213,6 +239,9 @@ fn report(machine: &Machine, end: End, args: &BootArgs) -> BootReport {
         cpus: args.cpus,
         instructions: machine.instructions(),
         cycles_total: ledgers.iter().map(|l| l.now().cycles()).sum(),
-        ledger: Category::ALL.into_iter().map(|c| (c.name(), sum(c))).collect(),
+        ledger: Category::ALL
+            .into_iter()
+            .map(|c| (c.name(), sum(c)))
+            .collect(),
     }
 }

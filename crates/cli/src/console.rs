@@ -35,7 +35,10 @@ impl Console {
         }
         let (send, input) = channel::unbounded();
         thread::spawn(move || {
-            let mut splitter = Splitter { escape: is_terminal, escaped: false };
+            let mut splitter = Splitter {
+                escape: is_terminal,
+                escaped: false,
+            };
             let mut buffer = [0; 1024];
             loop {
                 let n = io::stdin().lock().read(&mut buffer).unwrap_or(0);
@@ -51,7 +54,11 @@ impl Console {
                 }
             }
         });
-        Ok(Self { input, raw: is_terminal, to_stderr })
+        Ok(Self {
+            input,
+            raw: is_terminal,
+            to_stderr,
+        })
     }
 
     /// Keys typed so far.
@@ -61,12 +68,18 @@ impl Console {
 
     /// Waits a moment for a key: nothing else is going on.
     pub(crate) fn wait(&self) -> Option<Typed> {
-        self.input.recv_timeout(std::time::Duration::from_millis(5)).ok()
+        self.input
+            .recv_timeout(std::time::Duration::from_millis(5))
+            .ok()
     }
 
     /// Shows what the guest printed.
     pub(crate) fn print(&self, bytes: &[u8]) -> io::Result<()> {
-        let text = if self.raw { with_carriage_returns(bytes) } else { bytes.to_vec() };
+        let text = if self.raw {
+            with_carriage_returns(bytes)
+        } else {
+            bytes.to_vec()
+        };
         if self.to_stderr {
             io::stderr().write_all(&text)
         } else {
@@ -129,11 +142,20 @@ mod tests {
 
     #[test]
     fn the_escape_key_quits_only_before_x_and_only_on_a_terminal() {
-        let mut terminal = Splitter { escape: true, escaped: false };
+        let mut terminal = Splitter {
+            escape: true,
+            escaped: false,
+        };
         assert_eq!(terminal.split(b"ls\x01"), [Typed::Bytes(b"ls".to_vec())]);
         assert_eq!(terminal.split(b"x"), [Typed::Quit]);
-        assert_eq!(terminal.split(b"\x01\x01"), [Typed::Bytes(b"\x01".to_vec())]);
-        let mut pipe = Splitter { escape: false, escaped: false };
+        assert_eq!(
+            terminal.split(b"\x01\x01"),
+            [Typed::Bytes(b"\x01".to_vec())]
+        );
+        let mut pipe = Splitter {
+            escape: false,
+            escaped: false,
+        };
         assert_eq!(pipe.split(b"\x01x"), [Typed::Bytes(b"\x01x".to_vec())]);
     }
 

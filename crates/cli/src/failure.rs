@@ -20,13 +20,22 @@ pub(crate) enum Failure {
     Disk(#[from] OpenError),
     /// A disk image was cut off.
     #[error("disk image {}: partition {partition} ends at sector {end}, the image has {sectors}: expected a whole image", path.display())]
-    DiskTooSmall { path: PathBuf, partition: usize, end: u64, sectors: u64 },
+    DiskTooSmall {
+        path: PathBuf,
+        partition: usize,
+        end: u64,
+        sectors: u64,
+    },
     /// Arguments that do not go together.
     #[error("{0}")]
     Usage(String),
     /// A race came to no verdict.
     #[error("race {race} against {policy}")]
-    Race { race: &'static str, policy: &'static str, source: Box<RaceError> },
+    Race {
+        race: &'static str,
+        policy: &'static str,
+        source: Box<RaceError>,
+    },
     /// Standard output or the terminal.
     #[error("console")]
     Console(#[source] io::Error),
@@ -41,14 +50,21 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Kernel { source: BuildError::Ram(_) | BuildError::Cpus(_), .. } => 2,
+            Self::Kernel {
+                source: BuildError::Ram(_) | BuildError::Cpus(_),
+                ..
+            } => 2,
             Self::File { .. }
             | Self::Kernel { .. }
             | Self::Disk(_)
             | Self::DiskTooSmall { .. }
             | Self::Console(_) => exit::BAD_FILE,
             Self::Race { source, .. } => match **source {
-                RaceError::Stopped { stopped: Stopped::Exit(_), .. } | RaceError::Invalid { .. } => exit::DIFFERS,
+                RaceError::Stopped {
+                    stopped: Stopped::Exit(_),
+                    ..
+                }
+                | RaceError::Invalid { .. } => exit::DIFFERS,
                 RaceError::Stopped { .. } => exit::GUEST_CRASH,
                 RaceError::Limit { .. } => exit::LIMIT,
                 RaceError::Build(_) | RaceError::Missing(_) => exit::DIFFERS,

@@ -6,7 +6,9 @@ use std::io::{self, Write};
 /// Prints one line.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Console)
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(Failure::Console)
 }
 
 /// Prints one value as a line of JSON.

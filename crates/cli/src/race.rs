@@ -4,7 +4,9 @@ use crate::args::{Choice, RaceArgs};
 use crate::failure::Failure;
 use crate::trace_file::TraceFile;
 use crate::{Outcome, exit, output};
-use explore::race::{self, Mapping, Outcome as Verdict, Policy, Race, RaceError, Report, RunOptions};
+use explore::race::{
+    self, Mapping, Outcome as Verdict, Policy, Race, RaceError, Report, RunOptions,
+};
 use explore::sweep;
 use std::num::NonZeroUsize;
 use std::thread;
@@ -14,7 +16,9 @@ pub(crate) fn run(args: &RaceArgs) -> Outcome {
     let cases = cases(args);
     if let Some(path) = &args.trace {
         let &[case] = cases.as_slice() else {
-            return Err(Failure::Usage("--trace needs one race and one policy".into()));
+            return Err(Failure::Usage(
+                "--trace needs one race and one policy".into(),
+            ));
         };
         let file = TraceFile::create(path)?;
         let report = run_case(case, args, file.tracer())?;
@@ -58,8 +62,16 @@ fn cases(args: &RaceArgs) -> Vec<(Race, Policy)> {
     races.flat_map(policies).collect()
 }
 
-fn run_case((race, policy): (Race, Policy), args: &RaceArgs, tracer: Tracer) -> Result<Report, Failure> {
-    let options = RunOptions { seed: args.seed, queued: args.queued, tracer };
+fn run_case(
+    (race, policy): (Race, Policy),
+    args: &RaceArgs,
+    tracer: Tracer,
+) -> Result<Report, Failure> {
+    let options = RunOptions {
+        seed: args.seed,
+        queued: args.queued,
+        tracer,
+    };
     race::run(race, policy, options).map_err(|source: RaceError| Failure::Race {
         race: race.name(),
         policy: policy.name(),
@@ -76,7 +88,11 @@ fn present(reports: &[Report], args: &RaceArgs) -> Outcome {
 
 /// Prints one run as it is done.
 fn show(report: &Report, args: &RaceArgs) -> Result<(), Failure> {
-    if args.json { output::json(report) } else { output::line(&evidence(report)) }
+    if args.json {
+        output::json(report)
+    } else {
+        output::line(&evidence(report))
+    }
 }
 
 fn conclude(reports: &[Report], args: &RaceArgs) -> Outcome {
@@ -96,8 +112,17 @@ fn evidence(report: &Report) -> String {
     };
     let mut lines = vec![
         format!("{} · {}", report.race.name(), report.policy.name()),
-        format!("  at issue     parent {}", mapping(Some(&report.parent_at_issue))),
-        format!("  cycle {:<9} sector {} {verb} frame {:#x}, bytes {:#x}..", s.at_cycles, s.lba, s.address >> 12, s.address & 0xfff),
+        format!(
+            "  at issue     parent {}",
+            mapping(Some(&report.parent_at_issue))
+        ),
+        format!(
+            "  cycle {:<9} sector {} {verb} frame {:#x}, bytes {:#x}..",
+            s.at_cycles,
+            s.lba,
+            s.address >> 12,
+            s.address & 0xfff
+        ),
         format!("               parent {}", mapping(s.parent.as_ref())),
         format!("               child  {}", mapping(s.child.as_ref())),
     ];
@@ -109,7 +134,11 @@ fn evidence(report: &Report) -> String {
         None => format!("  afterwards   {buffer}: all 512 bytes right"),
     });
     if report.race != Race::Backward {
-        let saw = if report.seen.child_saw_dma { "sees data it never read" } else { "sees nothing of it" };
+        let saw = if report.seen.child_saw_dma {
+            "sees data it never read"
+        } else {
+            "sees nothing of it"
+        };
         lines.push(format!("               the child {saw}"));
     }
     lines.join("\n")
@@ -119,7 +148,11 @@ fn mapping(mapping: Option<&Mapping>) -> String {
     match mapping {
         None => "is not there yet".into(),
         Some(Mapping { address: None, .. }) => "does not map the buffer".into(),
-        Some(Mapping { pte, address: Some(address), writable }) => {
+        Some(Mapping {
+            pte,
+            address: Some(address),
+            writable,
+        }) => {
             let rights = if *writable { "R/W" } else { "R/O" };
             format!("maps frame {:#x} {rights} (PTE {pte:#x})", address >> 12)
         }
@@ -131,7 +164,14 @@ fn table(reports: &[Report]) -> String {
         String::new(),
         format!(
             "{:<15} {:<23} {:<8} {:<8} {:<7} {:>11} {:>7} {:>13}",
-            "race", "policy", "verdict", "expected", "agrees", "fork cycles", "copied", "total cycles"
+            "race",
+            "policy",
+            "verdict",
+            "expected",
+            "agrees",
+            "fork cycles",
+            "copied",
+            "total cycles"
         ),
     ];
     lines.extend(reports.iter().map(|r| {

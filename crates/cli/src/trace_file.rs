@@ -18,9 +18,15 @@ pub(crate) struct TraceFile {
 impl TraceFile {
     /// Creates the file, or replaces it.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+        let file = File::create(path).map_err(|source| Failure::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let text = Text::new(BufWriter::new(file));
-        Ok(Self { path: path.to_owned(), sink: Memory(Rc::new(RefCell::new(text))) })
+        Ok(Self {
+            path: path.to_owned(),
+            sink: Memory(Rc::new(RefCell::new(text))),
+        })
     }
 
     /// The tracer to give to a machine.
@@ -35,7 +41,10 @@ impl TraceFile {
         };
         match text.into_inner().finish() {
             Ok(_) => Ok(code),
-            Err(source) => Err(Failure::File { path: self.path, source }),
+            Err(source) => Err(Failure::File {
+                path: self.path,
+                source,
+            }),
         }
     }
 }

@@ -95,8 +95,10 @@ fn race_ends_with_a_table_in_which_all_agree() {
 fn race_json_is_one_object_per_line() {
     let output = halfpage(&["race", "forward", "--policy", "baseline", "--json"], "");
     assert_eq!(code(&output), 0);
-    let lines: Vec<serde_json::Value> =
-        stdout(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = stdout(&output)
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["lost"], true);
     assert_eq!(lines[0]["agrees"], true);
@@ -107,14 +109,20 @@ fn the_shell_runs_programs_and_its_status_is_the_exit_code() {
     let output = halfpage(&["boot"], "ls\nhello world\nexit 0\n");
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let out = stdout(&output);
-    assert!(out.contains("bin/forward") && out.contains("data/pattern.bin"), "{out}");
+    assert!(
+        out.contains("bin/forward") && out.contains("data/pattern.bin"),
+        "{out}"
+    );
     assert!(out.contains("argv[1] = world"), "{out}");
     assert_eq!(code(&halfpage(&["boot"], "exit 3\n")), 1);
 }
 
 #[test]
 fn the_end_of_input_ends_the_shell() {
-    assert_eq!(code(&halfpage(&["boot", "--max-cycles", "2000000000"], "ps\n")), 0);
+    assert_eq!(
+        code(&halfpage(&["boot", "--max-cycles", "2000000000"], "ps\n")),
+        0
+    );
 }
 
 #[test]
@@ -127,7 +135,10 @@ fn boot_json_reports_a_ledger_that_adds_up() {
     let sum: u64 = ledger.values().map(|v| v.as_u64().unwrap()).sum();
     let total = report["cycles_total"].as_u64().unwrap();
     // Categories are rounded down to cycles one by one.
-    assert!((sum..=sum + 2 * ledger.len() as u64).contains(&total), "{sum} {total}");
+    assert!(
+        (sum..=sum + 2 * ledger.len() as u64).contains(&total),
+        "{sum} {total}"
+    );
 }
 
 #[test]
@@ -135,7 +146,15 @@ fn two_boots_with_the_same_seed_leave_the_same_trace() {
     let files = Files::new();
     let trace = |name: &str| {
         let path = files.0.path().join(name);
-        let args = ["boot", "--seed", "5", "--append", "init=/bin/hello", "--trace", text(&path)];
+        let args = [
+            "boot",
+            "--seed",
+            "5",
+            "--append",
+            "init=/bin/hello",
+            "--trace",
+            text(&path),
+        ];
         assert_eq!(code(&halfpage(&args, "")), 1, "hello ends with status 7");
         fs::read(path).unwrap()
     };
@@ -181,7 +200,10 @@ fn a_bad_kernel_is_exit_code_3_and_named_with_what_was_expected() {
         let output = halfpage(&["boot", text(&path)], "");
         let message = stderr(&output);
         assert_eq!(code(&output), 3, "{name}");
-        assert!(message.contains(text(&path)) && message.contains(expected), "{message}");
+        assert!(
+            message.contains(text(&path)) && message.contains(expected),
+            "{message}"
+        );
     }
     let missing = files.0.path().join("missing");
     let output = halfpage(&["boot", text(&missing)], "");
@@ -199,16 +221,28 @@ fn a_bad_disk_image_is_exit_code_3_and_left_as_it_was() {
     permissions.set_readonly(true);
     fs::set_permissions(&read_only, permissions).unwrap();
     for (path, expected) in [
-        (files.write("odd.img", &whole[..1000]), "expected a multiple of 512"),
-        (files.write("empty.img", b""), "expected at least one sector"),
-        (files.write("small.img", &whole[..1 << 20]), "expected a whole image"),
+        (
+            files.write("odd.img", &whole[..1000]),
+            "expected a multiple of 512",
+        ),
+        (
+            files.write("empty.img", b""),
+            "expected at least one sector",
+        ),
+        (
+            files.write("small.img", &whole[..1 << 20]),
+            "expected a whole image",
+        ),
         (read_only, "expected a file that can be written"),
     ] {
         let before = fs::read(&path).unwrap();
         let output = halfpage(&["boot", "--disk", text(&path)], "");
         let message = stderr(&output);
         assert_eq!(code(&output), 3, "{message}");
-        assert!(message.contains(text(&path)) && message.contains(expected), "{message}");
+        assert!(
+            message.contains(text(&path)) && message.contains(expected),
+            "{message}"
+        );
         assert!(fs::read(&path).unwrap() == before);
     }
 }
@@ -219,10 +253,21 @@ fn what_a_guest_writes_is_in_the_image_file() {
     halfpage(&["image", "--out", text(files.0.path())], "");
     let disk = files.0.path().join("boot-disk.img");
     let before = fs::read(&disk).unwrap();
-    let output = halfpage(&["boot", "--disk", text(&disk), "--append", "init=/bin/backward"], "");
+    let output = halfpage(
+        &[
+            "boot",
+            "--disk",
+            text(&disk),
+            "--append",
+            "init=/bin/backward",
+        ],
+        "",
+    );
     assert_eq!(code(&output), 0, "{}", stdout(&output));
     let after = fs::read(&disk).unwrap();
-    let changed: Vec<usize> = (0..before.len()).filter(|&i| before[i] != after[i]).collect();
+    let changed: Vec<usize> = (0..before.len())
+        .filter(|&i| before[i] != after[i])
+        .collect();
     // `backward` writes the first sector of data/scratch.bin, and nothing else.
     assert!(!changed.is_empty() && changed.last().unwrap() - changed[0] < 512);
     assert_eq!(changed[0] % 512, 0);
@@ -234,7 +279,11 @@ fn a_triple_fault_is_exit_code_4() {
     let path = files.write("kernel", &tiny_kernel(b"\x0f\x0b"));
     let output = halfpage(&["boot", text(&path)], "");
     assert_eq!(code(&output), 4);
-    assert!(stderr(&output).contains("triple fault at 0x100000"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("triple fault at 0x100000"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -248,7 +297,13 @@ fn a_kernel_panic_is_exit_code_4() {
 fn a_reached_limit_is_exit_code_5() {
     let files = Files::new();
     let path = files.write("kernel", &tiny_kernel(b"\xeb\xfe"));
-    assert_eq!(code(&halfpage(&["boot", text(&path), "--max-cycles", "100000"], "")), 5);
+    assert_eq!(
+        code(&halfpage(
+            &["boot", text(&path), "--max-cycles", "100000"],
+            ""
+        )),
+        5
+    );
 }
 
 #[test]
@@ -257,7 +312,12 @@ fn a_missing_instruction_is_named_with_its_bytes() {
     // VMCALL: a real instruction, which this machine does not have.
     let path = files.write("kernel", &tiny_kernel(b"\x0f\x01\xc1"));
     let message = stderr(&halfpage(&["boot", text(&path)], ""));
-    assert!(message.contains("vmcall") && message.contains("[0f, 01, c1]") && message.contains("0x100000"), "{message}");
+    assert!(
+        message.contains("vmcall")
+            && message.contains("[0f, 01, c1]")
+            && message.contains("0x100000"),
+        "{message}"
+    );
 }
 
 #[test]

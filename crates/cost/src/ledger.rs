@@ -136,7 +136,12 @@ impl Ledger {
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for category in Category::ALL {
-            writeln!(f, "{:>14} {:>14}", category.name(), self.spent(category).cycles())?;
+            writeln!(
+                f,
+                "{:>14} {:>14}",
+                category.name(),
+                self.spent(category).cycles()
+            )?;
         }
         writeln!(f, "{:>14} {:>14}", "total", self.now.cycles())
     }

@@ -60,7 +60,10 @@ struct Flat {
 
 /// Prices of events, in ticks; see `profiles/flat.toml` for what each one means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each price is explained where it stands, in the profile file")]
+#[expect(
+    missing_docs,
+    reason = "each price is explained where it stands, in the profile file"
+)]
 pub struct Profile {
     pub name: String,
     pub core_mhz: u32,
@@ -84,7 +87,8 @@ impl Profile {
     /// The teaching profile: one cycle per instruction, one fixed price per event.
     #[must_use]
     pub fn flat() -> Self {
-        Self::parse(include_str!("../profiles/flat.toml")).expect("the built-in profile parses; a test holds this")
+        Self::parse(include_str!("../profiles/flat.toml"))
+            .expect("the built-in profile parses; a test holds this")
     }
 
     /// Reads a profile from TOML text.
@@ -128,13 +132,18 @@ impl Profile {
     /// The time `ns` nanoseconds take on this clock.
     #[must_use]
     pub fn ns(&self, ns: u64) -> Ticks {
-        let ticks = u128::from(ns) * u128::from(self.core_mhz) * u128::from(Ticks::PER_CYCLE) / 1000;
+        let ticks =
+            u128::from(ns) * u128::from(self.core_mhz) * u128::from(Ticks::PER_CYCLE) / 1000;
         Ticks(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 }
 
 fn value(key: &'static str, value: &str, expected: &'static str) -> ProfileError {
-    ProfileError::Value { key, value: value.to_owned(), expected }
+    ProfileError::Value {
+        key,
+        value: value.to_owned(),
+        expected,
+    }
 }
 
 #[cfg(test)]
@@ -155,14 +164,27 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_line() {
         let text = format!("{FLAT}\nwarp = 9\n");
         let message = Profile::parse(&text).unwrap_err().to_string();
-        assert!(message.contains("line") && message.contains("warp"), "{message}");
+        assert!(
+            message.contains("line") && message.contains("warp"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_missing_or_negative_price_is_refused_by_name() {
         let missing = FLAT.replace("iretq = 100", "");
-        assert!(Profile::parse(&missing).unwrap_err().to_string().contains("iretq"));
+        assert!(
+            Profile::parse(&missing)
+                .unwrap_err()
+                .to_string()
+                .contains("iretq")
+        );
         let negative = FLAT.replace("iretq = 100", "iretq = -1");
-        assert!(Profile::parse(&negative).unwrap_err().to_string().contains("-1"));
+        assert!(
+            Profile::parse(&negative)
+                .unwrap_err()
+                .to_string()
+                .contains("-1")
+        );
     }
 }

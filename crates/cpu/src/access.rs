@@ -33,31 +33,63 @@ impl Core<'_> {
     pub(crate) fn ea(&self, op: &Op) -> u64 {
         let regs = &self.cpu.regs;
         let index = regs[usize::from(op.index)] << op.scale;
-        regs[usize::from(op.base)].wrapping_add(index).wrapping_add(op.disp) & op.addr_mask
+        regs[usize::from(op.base)]
+            .wrapping_add(index)
+            .wrapping_add(op.disp)
+            & op.addr_mask
     }
 
     /// Linear address of `len` bytes at `offset` in the segment with index `seg`.
     #[inline]
-    pub(crate) fn linear(&self, seg: u8, offset: u64, len: u64, access: Access) -> Result<VirtAddr, Exception> {
+    pub(crate) fn linear(
+        &self,
+        seg: u8,
+        offset: u64,
+        len: u64,
+        access: Access,
+    ) -> Result<VirtAddr, Exception> {
         if self.cpu.is_64bit() {
             let raw = self.cpu.seg_base[usize::from(seg)].wrapping_add(offset);
-            VirtAddr::new(raw).map_err(|_| if seg == FLAT_STACK { Exception::Ss(0) } else { Exception::Gp(0) })
+            VirtAddr::new(raw).map_err(|_| {
+                if seg == FLAT_STACK {
+                    Exception::Ss(0)
+                } else {
+                    Exception::Gp(0)
+                }
+            })
         } else {
             self.linear_legacy(seg, offset, len, access)
         }
     }
 
-    fn linear_legacy(&self, seg: u8, offset: u64, len: u64, access: Access) -> Result<VirtAddr, Exception> {
+    fn linear_legacy(
+        &self,
+        seg: u8,
+        offset: u64,
+        len: u64,
+        access: Access,
+    ) -> Result<VirtAddr, Exception> {
         let segment = &self.cpu.segs[usize::from(seg)];
         if !segment_allows(segment, offset, len, access) {
-            return Err(if seg == SegReg::Ss as u8 { Exception::Ss(0) } else { Exception::Gp(0) });
+            return Err(if seg == SegReg::Ss as u8 {
+                Exception::Ss(0)
+            } else {
+                Exception::Gp(0)
+            });
         }
-        Ok(VirtAddr::from_u32((segment.base.wrapping_add(offset) & 0xffff_ffff) as u32))
+        Ok(VirtAddr::from_u32(
+            (segment.base.wrapping_add(offset) & 0xffff_ffff) as u32,
+        ))
     }
 
     /// Translates one page, charging and tracing what the walker did.
     #[inline]
-    pub(crate) fn translate(&mut self, va: VirtAddr, access: Access, who: Accessor) -> Result<PhysAddr, Exception> {
+    pub(crate) fn translate(
+        &mut self,
+        va: VirtAddr,
+        access: Access,
+        who: Accessor,
+    ) -> Result<PhysAddr, Exception> {
         match self.cpu.mmu.translate(self.ram, va, access, who) {
             Ok(t) => {
                 if t.walk.steps != 0 {
@@ -75,33 +107,65 @@ impl Core<'_> {
     /// Who an instruction's own accesses are made by.
     #[inline]
     pub(crate) const fn explicit(&self) -> Accessor {
-        let ac = if self.cpu.flags & Rflags::AC.bits() != 0 { AlignmentCheck::Set } else { AlignmentCheck::Clear };
-        Accessor { privilege: self.cpu.privilege(), ac }
+        let ac = if self.cpu.flags & Rflags::AC.bits() != 0 {
+            AlignmentCheck::Set
+        } else {
+            AlignmentCheck::Clear
+        };
+        Accessor {
+            privilege: self.cpu.privilege(),
+            ac,
+        }
     }
 
     #[cold]
     fn note_walk(&mut self, va: VirtAddr, walk: Walked) {
-        self.charge(Category::Walk, self.profile.walk_step * u64::from(walk.steps));
+        self.charge(
+            Category::Walk,
+            self.profile.walk_step * u64::from(walk.steps),
+        );
         if walk.ad_updates != 0 {
-            self.charge(Category::AdUpdate, self.profile.ad_update * u64::from(walk.ad_updates));
-            let event = Event::SetAccessedDirty { va, entries: walk.ad_updates };
-            self.tracer.emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
+            self.charge(
+                Category::AdUpdate,
+                self.profile.ad_update * u64::from(walk.ad_updates),
+            );
+            let event = Event::SetAccessedDirty {
+                va,
+                entries: walk.ad_updates,
+            };
+            self.tracer
+                .emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
         }
     }
 
     /// Translates all of `len` bytes at `va`.
     #[inline]
-    pub(crate) fn place(&mut self, va: VirtAddr, len: u64, access: Access, who: Accessor) -> Result<Place, Exception> {
+    pub(crate) fn place(
+        &mut self,
+        va: VirtAddr,
+        len: u64,
+        access: Access,
+        who: Accessor,
+    ) -> Result<Place, Exception> {
         let room = PAGE_BYTES - va.get() % PAGE_BYTES;
         if len <= room {
             let first = self.translate(va, access, who)?;
-            return Ok(Place { first, second: None });
+            return Ok(Place {
+                first,
+                second: None,
+            });
         }
         self.place_across(va, room, access, who)
     }
 
     #[cold]
-    fn place_across(&mut self, va: VirtAddr, room: u64, access: Access, who: Accessor) -> Result<Place, Exception> {
+    fn place_across(
+        &mut self,
+        va: VirtAddr,
+        room: u64,
+        access: Access,
+        who: Accessor,
+    ) -> Result<Place, Exception> {
         let next = va.get().wrapping_add(room);
         let next = if self.cpu.is_ia32e() {
             VirtAddr::new(next).map_err(|_| Exception::Gp(0))?
@@ -110,7 +174,10 @@ impl Core<'_> {
         };
         let first = self.translate(va, access, who)?;
         let second = self.translate(next, access, who)?;
-        Ok(Place { first, second: Some((second, room)) })
+        Ok(Place {
+            first,
+            second: Some((second, room)),
+        })
     }
 
     /// Reads the operand at `place`.
@@ -131,8 +198,15 @@ impl Core<'_> {
         };
         let mut raw = 0;
         for i in 0..W::BYTES {
-            let at = if i < room { place.first.add(i) } else { second.add(i - room) };
-            let byte = self.ram.read::<u8>(at).map_or_else(|| self.device_read(at, Width::Byte), u64::from);
+            let at = if i < room {
+                place.first.add(i)
+            } else {
+                second.add(i - room)
+            };
+            let byte = self
+                .ram
+                .read::<u8>(at)
+                .map_or_else(|| self.device_read(at, Width::Byte), u64::from);
             raw |= byte << (8 * i);
         }
         W::low(raw)
@@ -152,7 +226,11 @@ impl Core<'_> {
             return self.device_write(place.first, width::<W>(), value.zx());
         };
         for i in 0..W::BYTES {
-            let at = if i < room { place.first.add(i) } else { second.add(i - room) };
+            let at = if i < room {
+                place.first.add(i)
+            } else {
+                second.add(i - room)
+            };
             let byte = ((value.zx() >> (8 * i)) & 0xff) as u8;
             if !self.ram.write(at, byte) {
                 self.device_write(at, Width::Byte, u64::from(byte));
@@ -163,18 +241,31 @@ impl Core<'_> {
     fn device_read(&mut self, at: PhysAddr, width: Width) -> u64 {
         self.charge(Category::MmioIrq, self.profile.mmio);
         self.leave = true;
-        let value = self.bus.mmio_read(self.cpu.id, at, width, self.cpu.ledger.now());
-        let event = Event::Mmio { at, direction: trace::Direction::Read, value };
-        self.tracer.emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
+        let value = self
+            .bus
+            .mmio_read(self.cpu.id, at, width, self.cpu.ledger.now());
+        let event = Event::Mmio {
+            at,
+            direction: trace::Direction::Read,
+            value,
+        };
+        self.tracer
+            .emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
         value
     }
 
     fn device_write(&mut self, at: PhysAddr, width: Width, value: u64) {
         self.charge(Category::MmioIrq, self.profile.mmio);
         self.leave = true;
-        let event = Event::Mmio { at, direction: trace::Direction::Write, value };
-        self.tracer.emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
-        self.bus.mmio_write(self.cpu.id, at, width, value, self.cpu.ledger.now());
+        let event = Event::Mmio {
+            at,
+            direction: trace::Direction::Write,
+            value,
+        };
+        self.tracer
+            .emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
+        self.bus
+            .mmio_write(self.cpu.id, at, width, value, self.cpu.ledger.now());
     }
 
     /// Reads the memory operand of `op`.
@@ -198,7 +289,12 @@ impl Core<'_> {
 
     /// Writes at an offset in a segment.
     #[inline]
-    pub(crate) fn store_at<W: Word>(&mut self, seg: u8, offset: u64, value: W) -> Result<(), Exception> {
+    pub(crate) fn store_at<W: Word>(
+        &mut self,
+        seg: u8,
+        offset: u64,
+        value: W,
+    ) -> Result<(), Exception> {
         let va = self.linear(seg, offset, W::BYTES, Access::Write)?;
         self.write_as(va, value, self.explicit())
     }
@@ -209,21 +305,35 @@ impl Core<'_> {
         self.place_rmw_at::<W>(op.seg, self.ea(op))
     }
 
-    pub(crate) fn place_rmw_at<W: Word>(&mut self, seg: u8, offset: u64) -> Result<Place, Exception> {
+    pub(crate) fn place_rmw_at<W: Word>(
+        &mut self,
+        seg: u8,
+        offset: u64,
+    ) -> Result<Place, Exception> {
         let va = self.linear(seg, offset, W::BYTES, Access::Write)?;
         self.place(va, W::BYTES, Access::Write, self.explicit())
     }
 
     /// Reads at a linear address with a given privilege.
     #[inline]
-    pub(crate) fn read_as<W: Word>(&mut self, va: VirtAddr, access: Access, who: Accessor) -> Result<W, Exception> {
+    pub(crate) fn read_as<W: Word>(
+        &mut self,
+        va: VirtAddr,
+        access: Access,
+        who: Accessor,
+    ) -> Result<W, Exception> {
         let place = self.place(va, W::BYTES, access, who)?;
         Ok(self.get(place))
     }
 
     /// Writes at a linear address with a given privilege.
     #[inline]
-    pub(crate) fn write_as<W: Word>(&mut self, va: VirtAddr, value: W, who: Accessor) -> Result<(), Exception> {
+    pub(crate) fn write_as<W: Word>(
+        &mut self,
+        va: VirtAddr,
+        value: W,
+        who: Accessor,
+    ) -> Result<(), Exception> {
         let place = self.place(va, W::BYTES, Access::Write, who)?;
         self.put(place, value);
         Ok(())
@@ -238,7 +348,11 @@ impl Core<'_> {
     /// Index of the stack segment's base.
     #[inline]
     pub(crate) const fn stack_seg(&self) -> u8 {
-        if self.cpu.is_64bit() { FLAT_STACK } else { SegReg::Ss as u8 }
+        if self.cpu.is_64bit() {
+            FLAT_STACK
+        } else {
+            SegReg::Ss as u8
+        }
     }
 
     /// Reads on the stack.
@@ -300,18 +414,42 @@ impl Core<'_> {
     /// The two quadwords of a 16-byte place.
     const fn halves(&self, place: Place) -> (Place, Place) {
         match place.second {
-            None => (place, Place { first: place.first.add(8), second: None }),
+            None => (
+                place,
+                Place {
+                    first: place.first.add(8),
+                    second: None,
+                },
+            ),
             Some((second, room)) if room < 8 => (
-                Place { first: place.first, second: Some((second, room)) },
-                Place { first: second.add(8 - room), second: None },
+                Place {
+                    first: place.first,
+                    second: Some((second, room)),
+                },
+                Place {
+                    first: second.add(8 - room),
+                    second: None,
+                },
             ),
             Some((second, room)) if room > 8 => (
-                Place { first: place.first, second: None },
-                Place { first: place.first.add(8), second: Some((second, room - 8)) },
+                Place {
+                    first: place.first,
+                    second: None,
+                },
+                Place {
+                    first: place.first.add(8),
+                    second: Some((second, room - 8)),
+                },
             ),
             Some((second, _)) => (
-                Place { first: place.first, second: None },
-                Place { first: second, second: None },
+                Place {
+                    first: place.first,
+                    second: None,
+                },
+                Place {
+                    first: second,
+                    second: None,
+                },
             ),
         }
     }

@@ -27,7 +27,10 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn now(ram: &Ram, page: usize) -> Self {
-        Self { page, version: ram.code().version(page) }
+        Self {
+            page,
+            version: ram.code().version(page),
+        }
     }
 
     fn is_current(self, ram: &Ram) -> bool {
@@ -47,7 +50,12 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn new(key: Key, origin: Origin, tail: Option<Origin>, ops: Vec<Op>) -> Self {
-        Self { key: key.0, origin, tail, ops: ops.into() }
+        Self {
+            key: key.0,
+            origin,
+            tail,
+            ops: ops.into(),
+        }
     }
 
     fn is_current(&self, ram: &Ram) -> bool {
@@ -80,7 +88,10 @@ impl Default for CodeCache {
     fn default() -> Self {
         let mut slots = Vec::new();
         slots.resize_with(SLOTS, || None);
-        Self { slots: slots.into(), decoded: 0 }
+        Self {
+            slots: slots.into(),
+            decoded: 0,
+        }
     }
 }
 

@@ -76,7 +76,9 @@ pub struct Core<'m> {
 
 impl std::fmt::Debug for Core<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("cpu", &self.cpu).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("cpu", &self.cpu)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,7 +91,16 @@ impl<'m> Core<'m> {
         profile: &'m Profile,
         tracer: &'m mut Tracer,
     ) -> Self {
-        Self { cpu, ram, bus, profile, tracer, leave: false, single_step: false, uncharged: 0 }
+        Self {
+            cpu,
+            ram,
+            bus,
+            profile,
+            tracer,
+            leave: false,
+            single_step: false,
+            uncharged: 0,
+        }
     }
 
     /// Executes until the clock reaches `until`, a device is accessed, or the processor goes idle.
@@ -134,8 +145,14 @@ impl<'m> Core<'m> {
     #[inline]
     pub(crate) fn settle(&mut self) {
         if self.uncharged != 0 {
-            let category = if self.cpu.cpl == 3 { Category::UserInstr } else { Category::KernelInstr };
-            self.cpu.ledger.charge(category, self.profile.instruction * self.uncharged);
+            let category = if self.cpu.cpl == 3 {
+                Category::UserInstr
+            } else {
+                Category::KernelInstr
+            };
+            self.cpu
+                .ledger
+                .charge(category, self.profile.instruction * self.uncharged);
             self.cpu.retired += self.uncharged;
             self.uncharged = 0;
         }
@@ -144,7 +161,11 @@ impl<'m> Core<'m> {
     fn run_block(&mut self, cache: &mut CodeCache) {
         let shadow = std::mem::take(&mut self.cpu.interrupt_shadow);
         self.single_step = self.cpu.flags & Rflags::TF.bits() != 0;
-        let limit = if shadow || self.single_step { 1 } else { usize::MAX };
+        let limit = if shadow || self.single_step {
+            1
+        } else {
+            usize::MAX
+        };
         let result = match self.fetch(cache) {
             Ok(Fetched::Cached(key)) => match cache.find(key, self.ram) {
                 Some(block) => self.execute(block, limit),
@@ -183,8 +204,13 @@ impl<'m> Core<'m> {
     #[inline]
     fn step(&mut self, op: &Op) -> Result<(), Exception> {
         let start = self.cpu.rip();
-        let mask = if self.cpu.is_64bit() { u64::MAX } else { 0xffff_ffff };
-        self.cpu.set_rip(start.wrapping_add(u64::from(op.len)) & mask);
+        let mask = if self.cpu.is_64bit() {
+            u64::MAX
+        } else {
+            0xffff_ffff
+        };
+        self.cpu
+            .set_rip(start.wrapping_add(u64::from(op.len)) & mask);
         self.uncharged += 1;
         let result = (op.exec)(self, op);
         if result.is_err() {
@@ -227,17 +253,30 @@ impl<'m> Core<'m> {
     }
 
     fn second_page(&mut self, va: VirtAddr) -> Result<PhysAddr, Exception> {
-        let next = VirtAddr::new(va.page_base().get().wrapping_add(PAGE_BYTES)).map_err(|_| Exception::Gp(0))?;
+        let next = VirtAddr::new(va.page_base().get().wrapping_add(PAGE_BYTES))
+            .map_err(|_| Exception::Gp(0))?;
         self.translate(next, Access::Fetch, self.explicit())
     }
 
-    fn decode(&mut self, cache: &mut CodeCache, key: Key, va: VirtAddr, at: PhysAddr) -> Result<Fetched, Exception> {
+    fn decode(
+        &mut self,
+        cache: &mut CodeCache,
+        key: Key,
+        va: VirtAddr,
+        at: PhysAddr,
+    ) -> Result<Fetched, Exception> {
         let mut bytes = [0; PAGE_BYTES as usize];
         let here = &mut bytes[..(PAGE_BYTES - at.page_offset()) as usize];
-        let Some(page) = self.ram.page_index(at).filter(|_| self.ram.read_bytes(at, here)) else {
+        let Some(page) = self
+            .ram
+            .page_index(at)
+            .filter(|_| self.ram.read_bytes(at, here))
+        else {
             // DEPARTS: no device's memory can be executed; like a bus on which nobody
             // answers it gives ones, which are no instruction.
-            return Ok(Fetched::Single(interp::lower(&self.decoder(&[0xff; 2]).decode())));
+            return Ok(Fetched::Single(interp::lower(
+                &self.decoder(&[0xff; 2]).decode(),
+            )));
         };
         let ops = self.lower_block(here);
         if ops.is_empty() {
@@ -269,7 +308,12 @@ impl<'m> Core<'m> {
     }
 
     fn decoder<'b>(&self, bytes: &'b [u8]) -> Decoder<'b> {
-        Decoder::with_ip(self.cpu.code_size as u32, bytes, self.cpu.rip(), DecoderOptions::NONE)
+        Decoder::with_ip(
+            self.cpu.code_size as u32,
+            bytes,
+            self.cpu.rip(),
+            DecoderOptions::NONE,
+        )
     }
 
     /// One instruction that may go on in the next page.
@@ -305,19 +349,31 @@ impl<'m> Core<'m> {
     pub(crate) fn report_missing(&mut self, op: &Op) {
         let rip = self.cpu.rip().wrapping_sub(u64::from(op.len));
         let mut bytes = [0; MAX_INSTRUCTION_BYTES];
-        let base = if self.cpu.is_64bit() { 0 } else { self.cpu.seg(SegReg::Cs).base };
+        let base = if self.cpu.is_64bit() {
+            0
+        } else {
+            self.cpu.seg(SegReg::Cs).base
+        };
         for (i, byte) in (0..).zip(&mut bytes[..usize::from(op.len)]) {
             let at = VirtAddr::new(base.wrapping_add(rip).wrapping_add(i)).ok();
             let pa = at.and_then(|va| self.translate(va, Access::Fetch, self.explicit()).ok());
             *byte = pa.and_then(|pa| self.ram.read(pa)).unwrap_or(0xff);
         }
         let bytes_used = &bytes[..usize::from(op.len)];
-        let instr = Decoder::with_ip(self.cpu.code_size as u32, bytes_used, rip, DecoderOptions::NONE).decode();
+        let instr = Decoder::with_ip(
+            self.cpu.code_size as u32,
+            bytes_used,
+            rip,
+            DecoderOptions::NONE,
+        )
+        .decode();
         let mut text = String::new();
         iced_x86::FastFormatter::new().format(&instr, &mut text);
-        self.bus.missing_instruction(self.cpu.id, rip, bytes_used, &text);
+        self.bus
+            .missing_instruction(self.cpu.id, rip, bytes_used, &text);
         let event = Event::Missing { rip, bytes };
-        self.tracer.emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
+        self.tracer
+            .emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
     }
 }
 
@@ -336,4 +392,3 @@ enum Fetched {
     /// One instruction that cannot be kept (not in RAM).
     Single(Op),
 }
-

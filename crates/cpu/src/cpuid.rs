@@ -16,11 +16,22 @@ pub const MAXPHYADDR: u32 = 40;
 pub(crate) const SIGNATURE: u32 = 0x0000_06f0;
 
 const VENDOR: &[u8; 12] = b"halfpagex86 ";
-const BRAND: &[u8; 48] = b"halfpage x86-64 machine\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const BRAND: &[u8; 48] =
+    b"halfpage x86-64 machine\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// Leaf 1 EDX: TSC, MSR, PAE, CX8, APIC, PGE, CMOV, PAT, CLFSH, FXSR, SSE, SSE2.
-const LEAF1_EDX: u32 =
-    1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 16 | 1 << 19 | 1 << 24 | 1 << 25 | 1 << 26;
+const LEAF1_EDX: u32 = 1 << 4
+    | 1 << 5
+    | 1 << 6
+    | 1 << 8
+    | 1 << 9
+    | 1 << 13
+    | 1 << 15
+    | 1 << 16
+    | 1 << 19
+    | 1 << 24
+    | 1 << 25
+    | 1 << 26;
 /// Leaf 1 ECX: CMPXCHG16B, MOVBE, POPCNT.
 const LEAF1_ECX: u32 = 1 << 13 | 1 << 22 | 1 << 23;
 /// Leaf 7 EBX: SMEP, FCS and FDS deprecated (FXSAVE gives 0), SMAP.
@@ -54,7 +65,12 @@ fn leaf(leaf: u32, id: u8, core_mhz: u32) -> [u32; 4] {
     match leaf {
         0 => [0x16, text(VENDOR, 0), text(VENDOR, 8), text(VENDOR, 4)],
         // EBX: APIC ID, CLFLUSH line of 64 bytes.
-        1 => [SIGNATURE, u32::from(id) << 24 | 8 << 8, LEAF1_ECX, LEAF1_EDX],
+        1 => [
+            SIGNATURE,
+            u32::from(id) << 24 | 8 << 8,
+            LEAF1_ECX,
+            LEAF1_EDX,
+        ],
         7 => [0, LEAF7_EBX, LEAF7_ECX, 0],
         // TSC frequency = crystal × EBX / EAX: the TSC counts core cycles.
         0x15 => [1, 1, core_mhz.saturating_mul(1_000_000), 0],
@@ -78,8 +94,15 @@ impl Core<'_> {
         let number = (self.cpu.regs[reg::RAX] & 0xffff_ffff) as u32;
         // Subleaves other than 0 of leaf 7 are empty.
         let empty = number == 7 && self.cpu.regs[reg::RCX] & 0xffff_ffff != 0;
-        let values = if empty { [0; 4] } else { leaf(number, self.cpu.id, self.profile.core_mhz) };
-        for (register, value) in [reg::RAX, reg::RBX, reg::RCX, reg::RDX].into_iter().zip(values) {
+        let values = if empty {
+            [0; 4]
+        } else {
+            leaf(number, self.cpu.id, self.profile.core_mhz)
+        };
+        for (register, value) in [reg::RAX, reg::RBX, reg::RCX, reg::RDX]
+            .into_iter()
+            .zip(values)
+        {
             self.cpu.regs[register] = u64::from(value);
         }
     }

@@ -156,7 +156,10 @@ impl Core<'_> {
         self.tracer.emit(
             self.cpu.ledger.now().cycles(),
             self.cpu.source(),
-            Event::Interrupt { vector, rip: self.cpu.rip() },
+            Event::Interrupt {
+                vector,
+                rip: self.cpu.rip(),
+            },
         );
         if let Err(second) = self.deliver(Origin::External(vector)) {
             self.raise(second);
@@ -176,7 +179,11 @@ impl Core<'_> {
         if !self.cpu.is_protected() {
             return self.deliver_real(origin);
         }
-        if self.cpu.is_ia32e() { self.deliver_ia32e(origin) } else { self.deliver_32(origin) }
+        if self.cpu.is_ia32e() {
+            self.deliver_ia32e(origin)
+        } else {
+            self.deliver_32(origin)
+        }
     }
 
     fn charge_delivery(&mut self, origin: Origin) {
@@ -208,11 +215,16 @@ impl Core<'_> {
             return Err(Exception::Gp(0));
         }
         let entry: u32 = self.read_system(self.cpu.idtr.base + at)?;
-        let frame = [self.cpu.flags & 0xffff, u64::from(self.cpu.seg(SegReg::Cs).selector.0), self.cpu.rip() & 0xffff];
+        let frame = [
+            self.cpu.flags & 0xffff,
+            u64::from(self.cpu.seg(SegReg::Cs).selector.0),
+            self.cpu.rip() & 0xffff,
+        ];
         self.push_frame::<u16>(&frame)?;
         self.cpu.flags &= !(Rflags::IF | Rflags::TF | Rflags::AC).bits();
         self.single_step = false;
-        self.cpu.set_real_segment(SegReg::Cs, Selector((entry >> 16) as u16));
+        self.cpu
+            .set_real_segment(SegReg::Cs, Selector((entry >> 16) as u16));
         self.cpu.set_rip(u64::from(entry & 0xffff));
         Ok(())
     }
@@ -234,7 +246,11 @@ impl Core<'_> {
         if !target.desc.is_long() || target.desc.is_32bit() {
             return Err(Exception::Gp(gate.selector().error_code() | origin.ext()));
         }
-        let cpl = if target.desc.is_conforming_code() { self.cpu.cpl } else { target.desc.dpl() };
+        let cpl = if target.desc.is_conforming_code() {
+            self.cpu.cpl
+        } else {
+            target.desc.dpl()
+        };
         let rsp = self.ia32e_stack(gate, cpl, origin)? & !15;
 
         let old = [
@@ -244,7 +260,11 @@ impl Core<'_> {
             u64::from(self.cpu.seg(SegReg::Cs).selector.0),
             self.cpu.rip(),
         ];
-        let who = if cpl == 3 { Accessor::USER } else { Accessor::SUPERVISOR };
+        let who = if cpl == 3 {
+            Accessor::USER
+        } else {
+            Accessor::SUPERVISOR
+        };
         let mut sp = rsp;
         for value in old.into_iter().chain(origin.error_code().map(u64::from)) {
             sp = sp.wrapping_sub(8);
@@ -253,7 +273,8 @@ impl Core<'_> {
         }
 
         if cpl != self.cpu.cpl {
-            self.cpu.load_segment(SegReg::Ss, Segment::null(Selector(u16::from(cpl))));
+            self.cpu
+                .load_segment(SegReg::Ss, Segment::null(Selector(u16::from(cpl))));
         }
         self.enter_gate(gate, target, cpl);
         self.cpu.regs[reg::RSP] = sp;
@@ -264,9 +285,9 @@ impl Core<'_> {
     /// meet the same instruction breakpoint again.
     fn pushed_flags(&self, origin: Origin) -> u64 {
         match origin {
-            Origin::Exception(Exception::Bp | Exception::Db) | Origin::Software(_) | Origin::External(_) => {
-                self.cpu.flags
-            }
+            Origin::Exception(Exception::Bp | Exception::Db)
+            | Origin::Software(_)
+            | Origin::External(_) => self.cpu.flags,
             Origin::Exception(_) => self.cpu.flags | Rflags::RF.bits(),
         }
     }
@@ -295,22 +316,35 @@ impl Core<'_> {
             low: self.read_system(at)?,
             high: self.read_system(at.wrapping_add(8))?,
         };
-        if !matches!(gate.kind(), system_type::INTERRUPT_GATE | system_type::TRAP_GATE) {
+        if !matches!(
+            gate.kind(),
+            system_type::INTERRUPT_GATE | system_type::TRAP_GATE
+        ) {
             return Err(Exception::Gp(error));
         }
         if matches!(origin, Origin::Software(_)) && gate.dpl() < self.cpu.cpl {
             return Err(Exception::Gp(error));
         }
-        if gate.is_present() { Ok(gate) } else { Err(Exception::Np(error)) }
+        if gate.is_present() {
+            Ok(gate)
+        } else {
+            Err(Exception::Np(error))
+        }
     }
 
     /// Reads and checks the code segment a gate names.
-    fn gate_code_segment(&mut self, selector: Selector, origin: Origin) -> Result<Segment, Exception> {
+    fn gate_code_segment(
+        &mut self,
+        selector: Selector,
+        origin: Origin,
+    ) -> Result<Segment, Exception> {
         let error = selector.error_code() | origin.ext();
         if selector.is_null() {
             return Err(Exception::Gp(origin.ext()));
         }
-        let desc = self.read_descriptor(selector).map_err(|e| with_ext(e, origin))?;
+        let desc = self
+            .read_descriptor(selector)
+            .map_err(|e| with_ext(e, origin))?;
         if !desc.is_code() || desc.dpl() > self.cpu.cpl {
             return Err(Exception::Gp(error));
         }
@@ -328,7 +362,9 @@ impl Core<'_> {
             ist => descriptor::TSS64_IST1 + 8 * (u64::from(ist) - 1),
         };
         if offset + 7 > u64::from(self.cpu.tr.limit) {
-            return Err(Exception::Ts(self.cpu.tr.selector.error_code() | origin.ext()));
+            return Err(Exception::Ts(
+                self.cpu.tr.selector.error_code() | origin.ext(),
+            ));
         }
         self.read_system(self.cpu.tr.base.wrapping_add(offset))
     }
@@ -341,7 +377,10 @@ impl Core<'_> {
         }
         let raw: u64 = self.read_system(self.cpu.idtr.base + u64::from(vector) * 8)?;
         let gate = Gate64 { low: raw, high: 0 };
-        if !matches!(gate.kind(), 6 | 7 | system_type::INTERRUPT_GATE | system_type::TRAP_GATE) {
+        if !matches!(
+            gate.kind(),
+            6 | 7 | system_type::INTERRUPT_GATE | system_type::TRAP_GATE
+        ) {
             return Err(Exception::Gp(error));
         }
         if matches!(origin, Origin::Software(_)) && gate.dpl() < self.cpu.cpl {
@@ -351,23 +390,42 @@ impl Core<'_> {
             return Err(Exception::Np(error));
         }
         let target = self.gate_code_segment(gate.selector(), origin)?;
-        let cpl = if target.desc.is_conforming_code() { self.cpu.cpl } else { target.desc.dpl() };
+        let cpl = if target.desc.is_conforming_code() {
+            self.cpu.cpl
+        } else {
+            target.desc.dpl()
+        };
         if cpl != self.cpu.cpl {
             return Err(Exception::Gp(error));
         }
-        let frame = [self.pushed_flags(origin), u64::from(self.cpu.seg(SegReg::Cs).selector.0), self.cpu.rip()];
+        let frame = [
+            self.pushed_flags(origin),
+            u64::from(self.cpu.seg(SegReg::Cs).selector.0),
+            self.cpu.rip(),
+        ];
         let mut values: Vec<u64> = frame.to_vec();
         values.extend(origin.error_code().map(u64::from));
         let short = gate.kind() & 8 == 0;
-        if short { self.push_frame::<u16>(&values)? } else { self.push_frame::<u32>(&values)? }
+        if short {
+            self.push_frame::<u16>(&values)?
+        } else {
+            self.push_frame::<u32>(&values)?
+        }
         // A 16-bit gate is one whose offset has no upper half; its type differs in bit 3 only.
-        let low = if short { raw & 0x0000_ffff_ffff_ffff | 8 << 40 } else { raw };
+        let low = if short {
+            raw & 0x0000_ffff_ffff_ffff | 8 << 40
+        } else {
+            raw
+        };
         self.enter_gate(Gate64 { low, high: 0 }, target, cpl);
         Ok(())
     }
 
     /// Reads a descriptor-table or TSS field: an implicit supervisor access.
-    pub(crate) fn read_system<W: crate::word::Word>(&mut self, linear: u64) -> Result<W, Exception> {
+    pub(crate) fn read_system<W: crate::word::Word>(
+        &mut self,
+        linear: u64,
+    ) -> Result<W, Exception> {
         let va = self.cpu.system_address(linear)?;
         self.read_as(va, Access::Read, Accessor::SUPERVISOR)
     }

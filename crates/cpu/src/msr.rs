@@ -68,7 +68,11 @@ impl Core<'_> {
     // DEPARTS: the local APIC stays at its reset address and enabled; a write that
     // would move or disable it raises #GP, where a processor would do it.
     fn write_apic_base(&self, value: u64) -> Result<(), Exception> {
-        if value == self.cpu.msr.apic_base { Ok(()) } else { Err(GP) }
+        if value == self.cpu.msr.apic_base {
+            Ok(())
+        } else {
+            Err(GP)
+        }
     }
 
     fn write_efer(&mut self, value: u64) -> Result<(), Exception> {
@@ -101,6 +105,9 @@ fn canonical(value: u64) -> Result<u64, Exception> {
 
 /// Each of the eight memory types must be one that exists (0, 1, 4–7).
 fn valid_pat(value: u64) -> Result<u64, Exception> {
-    let ok = value.to_le_bytes().into_iter().all(|t| matches!(t, 0 | 1 | 4..=7));
+    let ok = value
+        .to_le_bytes()
+        .into_iter()
+        .all(|t| matches!(t, 0 | 1 | 4..=7));
     if ok { Ok(value) } else { Err(GP) }
 }

@@ -152,7 +152,9 @@ const fn is_immediate(kind: OpKind) -> bool {
 /// Number of a register in its own file; AH, CH, DH, BH are 16–19.
 pub(crate) fn register_number(register: Register) -> u8 {
     match register {
-        Register::AH | Register::CH | Register::DH | Register::BH => 16 + (register as u8 - Register::AH as u8),
+        Register::AH | Register::CH | Register::DH | Register::BH => {
+            16 + (register as u8 - Register::AH as u8)
+        }
         // iced-x86 counts AH to BH among the byte registers, which shifts those after them.
         _ if register.is_gpr() => register.full_register().number() as u8,
         _ => register.number() as u8,
@@ -164,7 +166,10 @@ fn segment(instr: &Instruction) -> u8 {
     let register = instr.memory_segment();
     let flat = instr.code_size() == iced_x86::CodeSize::Code64;
     // 64-bit mode ignores the other prefixes, so the base register decides.
-    let stack = matches!(instr.memory_base().full_register(), Register::RSP | Register::RBP);
+    let stack = matches!(
+        instr.memory_base().full_register(),
+        Register::RSP | Register::RBP
+    );
     match register {
         Register::FS | Register::GS => register.number() as u8,
         _ if flat && stack => FLAT_STACK,
@@ -191,7 +196,15 @@ fn memory_address_bytes(instr: &Instruction) -> u8 {
     let by_register = [instr.memory_base(), instr.memory_index()]
         .into_iter()
         .find(|r| *r != Register::None)
-        .map(|r| if r == Register::EIP { 4 } else if r == Register::RIP { 8 } else { r.size() as u8 });
+        .map(|r| {
+            if r == Register::EIP {
+                4
+            } else if r == Register::RIP {
+                8
+            } else {
+                r.size() as u8
+            }
+        });
     // Without registers only the size of the displacement tells: 16-bit addressing
     // always has two bytes, everything else is absolute and cannot overflow.
     by_register.unwrap_or(match instr.memory_displ_size() {

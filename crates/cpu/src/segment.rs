@@ -61,19 +61,34 @@ impl Segment {
     /// The register after loading `selector`, whose descriptor is `desc`.
     #[must_use]
     pub const fn from_descriptor(selector: Selector, desc: Descriptor) -> Self {
-        Self { selector, base: desc.base() as u64, limit: desc.limit_bytes(), desc }
+        Self {
+            selector,
+            base: desc.base() as u64,
+            limit: desc.limit_bytes(),
+            desc,
+        }
     }
 
     /// A null selector in 64-bit mode: unusable outside it.
     #[must_use]
     pub const fn null(selector: Selector) -> Self {
-        Self { selector, base: 0, limit: 0, desc: Descriptor(0) }
+        Self {
+            selector,
+            base: 0,
+            limit: 0,
+            desc: Descriptor(0),
+        }
     }
 
     /// A real-mode segment.
     #[must_use]
     pub const fn real(selector: Selector) -> Self {
-        Self { selector, base: (selector.0 as u64) << 4, limit: 0xffff, desc: REAL_DATA }
+        Self {
+            selector,
+            base: (selector.0 as u64) << 4,
+            limit: 0xffff,
+            desc: REAL_DATA,
+        }
     }
 
     /// Flat 32-bit code, as boot protocols want it.
@@ -110,7 +125,11 @@ impl Core<'_> {
     }
 
     /// Linear address of the descriptor `selector` names, if `bytes` of it are inside the table.
-    pub(crate) fn descriptor_address(&self, selector: Selector, bytes: u32) -> Result<u64, Exception> {
+    pub(crate) fn descriptor_address(
+        &self,
+        selector: Selector,
+        bytes: u32,
+    ) -> Result<u64, Exception> {
         let (base, limit) = if selector.is_local() {
             (self.cpu.ldtr.base, self.cpu.ldtr.limit)
         } else {
@@ -128,7 +147,11 @@ impl Core<'_> {
     /// # Errors
     ///
     /// #GP, #NP or #SS with the selector; the register is unchanged.
-    pub(crate) fn load_data_segment(&mut self, which: SegReg, selector: Selector) -> Result<(), Exception> {
+    pub(crate) fn load_data_segment(
+        &mut self,
+        which: SegReg,
+        selector: Selector,
+    ) -> Result<(), Exception> {
         if !self.cpu.is_protected() {
             self.cpu.set_real_segment(which, selector);
             return Ok(());
@@ -150,7 +173,8 @@ impl Core<'_> {
             return Err(Exception::Np(selector.error_code()));
         }
         self.set_accessed(selector, desc)?;
-        self.cpu.load_segment(which, Segment::from_descriptor(selector, desc));
+        self.cpu
+            .load_segment(which, Segment::from_descriptor(selector, desc));
         Ok(())
     }
 
@@ -172,12 +196,17 @@ impl Core<'_> {
             return Err(Exception::Ss(selector.error_code()));
         }
         self.set_accessed(selector, desc)?;
-        self.cpu.load_segment(SegReg::Ss, Segment::from_descriptor(selector, desc));
+        self.cpu
+            .load_segment(SegReg::Ss, Segment::from_descriptor(selector, desc));
         Ok(())
     }
 
     /// Sets the Accessed bit of a code or data descriptor in its table.
-    pub(crate) fn set_accessed(&mut self, selector: Selector, desc: Descriptor) -> Result<(), Exception> {
+    pub(crate) fn set_accessed(
+        &mut self,
+        selector: Selector,
+        desc: Descriptor,
+    ) -> Result<(), Exception> {
         const ACCESSED: u64 = 1 << 40;
         if desc.0 & ACCESSED != 0 {
             return Ok(());
@@ -193,13 +222,21 @@ impl Core<'_> {
     /// # Errors
     ///
     /// #GP or #NP with the selector; nothing is changed.
-    pub(crate) fn code_segment(&mut self, selector: Selector, cpl: u8) -> Result<Segment, Exception> {
+    pub(crate) fn code_segment(
+        &mut self,
+        selector: Selector,
+        cpl: u8,
+    ) -> Result<Segment, Exception> {
         if selector.is_null() {
             return Err(Exception::Gp(0));
         }
         let error = selector.error_code();
         let desc = self.read_descriptor(selector)?;
-        let rights_ok = if desc.is_conforming_code() { desc.dpl() <= cpl } else { desc.dpl() == cpl };
+        let rights_ok = if desc.is_conforming_code() {
+            desc.dpl() <= cpl
+        } else {
+            desc.dpl() == cpl
+        };
         // L and D together are reserved while IA-32e mode is active.
         let both = self.cpu.is_ia32e() && desc.is_long() && desc.is_32bit();
         if !desc.is_code() || !rights_ok || both {

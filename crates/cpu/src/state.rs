@@ -142,9 +142,23 @@ impl Cpu {
             tr: Segment::default(),
             cr2: 0,
             dr: [0; 8],
-            msr: Msrs { pat: msr::PAT_RESET, ..Msrs::default() },
-            sse: Sse { xmm: [0; 16], mxcsr: 0x1f80 },
-            x87: X87 { fcw: 0x40, fsw: 0, ftw: 0xff, fop: 0, fip: 0, fdp: 0, st: [0; 8] },
+            msr: Msrs {
+                pat: msr::PAT_RESET,
+                ..Msrs::default()
+            },
+            sse: Sse {
+                xmm: [0; 16],
+                mxcsr: 0x1f80,
+            },
+            x87: X87 {
+                fcw: 0x40,
+                fsw: 0,
+                ftw: 0xff,
+                fop: 0,
+                fip: 0,
+                fdp: 0,
+                st: [0; 8],
+            },
             mmu: Mmu::new(crate::MAXPHYADDR),
             ledger: Ledger::default(),
             activity: Activity::Running,
@@ -173,20 +187,39 @@ impl Cpu {
         for which in [SegReg::Es, SegReg::Ss, SegReg::Ds, SegReg::Fs, SegReg::Gs] {
             self.load_segment(which, Segment::real(Selector(0)));
         }
-        let cs = Segment { base: 0xffff_0000, ..Segment::real(Selector(0xf000)) };
+        let cs = Segment {
+            base: 0xffff_0000,
+            ..Segment::real(Selector(0xf000))
+        };
         self.load_segment(SegReg::Cs, cs);
         self.set_rip(0xfff0);
-        self.gdtr = TableRegister { base: 0, limit: 0xffff };
-        self.idtr = TableRegister { base: 0, limit: 0xffff };
-        self.ldtr = Segment { limit: 0xffff, ..Segment::default() };
-        self.tr = Segment { limit: 0xffff, ..Segment::default() };
+        self.gdtr = TableRegister {
+            base: 0,
+            limit: 0xffff,
+        };
+        self.idtr = TableRegister {
+            base: 0,
+            limit: 0xffff,
+        };
+        self.ldtr = Segment {
+            limit: 0xffff,
+            ..Segment::default()
+        };
+        self.tr = Segment {
+            limit: 0xffff,
+            ..Segment::default()
+        };
         self.cr2 = 0;
         self.dr = [0; 8];
         self.dr[6] = 0xffff_0ff0;
         self.dr[7] = 0x400;
         self.interrupt_shadow = false;
         let bootstrap = self.msr.apic_base & x86::apic::BASE_BSP != 0;
-        self.activity = if bootstrap { Activity::Running } else { Activity::WaitForSipi };
+        self.activity = if bootstrap {
+            Activity::Running
+        } else {
+            Activity::WaitForSipi
+        };
     }
 
     /// A start-up IPI: real mode at page `vector`; ignored unless waiting for it.
@@ -207,7 +240,11 @@ impl Cpu {
         for which in [SegReg::Es, SegReg::Ss, SegReg::Ds, SegReg::Fs, SegReg::Gs] {
             self.load_segment(which, Segment::flat_data32(Selector(0x10)));
         }
-        self.tr = Segment { limit: 0x67, desc: Descriptor(0x0000_8b00_0000_0067), ..Segment::default() };
+        self.tr = Segment {
+            limit: 0x67,
+            desc: Descriptor(0x0000_8b00_0000_0067),
+            ..Segment::default()
+        };
         self.regs[reg::RBX] = u64::from(start_info);
         self.set_rip(u64::from(entry));
         self.activity = Activity::Running;
@@ -274,7 +311,11 @@ impl Cpu {
 
     #[inline]
     pub(crate) const fn privilege(&self) -> Privilege {
-        if self.cpl == 3 { Privilege::User } else { Privilege::Supervisor }
+        if self.cpl == 3 {
+            Privilege::User
+        } else {
+            Privilege::Supervisor
+        }
     }
 
     /// I/O privilege level.
@@ -294,7 +335,14 @@ impl Cpu {
     pub(crate) fn set_real_segment(&mut self, which: SegReg, selector: Selector) {
         // Real mode changes selector and base only; limit and attributes stay ("unreal mode").
         let old = *self.seg(which);
-        self.load_segment(which, Segment { selector, base: u64::from(selector.0) << 4, ..old });
+        self.load_segment(
+            which,
+            Segment {
+                selector,
+                base: u64::from(selector.0) << 4,
+                ..old
+            },
+        );
     }
 
     /// FS or GS base, from an MSR or an instruction.

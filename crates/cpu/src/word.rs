@@ -6,7 +6,13 @@ use std::ops::{BitAnd, BitOr, BitXor, Not};
 
 /// An integer operand of an instruction.
 pub(crate) trait Word:
-    Scalar + Debug + PartialEq + BitAnd<Output = Self> + BitOr<Output = Self> + BitXor<Output = Self> + Not<Output = Self>
+    Scalar
+    + Debug
+    + PartialEq
+    + BitAnd<Output = Self>
+    + BitOr<Output = Self>
+    + BitXor<Output = Self>
+    + Not<Output = Self>
 {
     /// Width in bits.
     const BITS: u32;

@@ -37,7 +37,11 @@ fn guarded() -> Bench {
 fn first_faults(bench: &mut Bench, f: impl FnOnce(&mut CodeAssembler) -> Asm) -> (u8, Option<u64>) {
     bench.exec(f);
     let caught = bench.caught();
-    assert_eq!(caught.rip, at::CODE, "{caught:x?} is not of the first instruction");
+    assert_eq!(
+        caught.rip,
+        at::CODE,
+        "{caught:x?} is not of the first instruction"
+    );
     (caught.vector, caught.code)
 }
 
@@ -45,7 +49,11 @@ fn first_faults(bench: &mut Bench, f: impl FnOnce(&mut CodeAssembler) -> Asm) ->
 fn user_faults(bench: &mut Bench, f: impl FnOnce(&mut CodeAssembler) -> Asm) -> (u8, Option<u64>) {
     bench.user(f).run();
     let caught = bench.caught();
-    assert_eq!((caught.rip, caught.cs), (at::USER_CODE, USER_CS), "{caught:x?}");
+    assert_eq!(
+        (caught.rip, caught.cs),
+        (at::USER_CODE, USER_CS),
+        "{caught:x?}"
+    );
     (caught.vector, caught.code)
 }
 
@@ -57,19 +65,51 @@ fn a_page_fault_tells_address_and_kind_of_the_access() {
     let mut bench = Bench::long();
     bench.map(HOLE, at::FRAMES + 0x8000, Bits::XD | Bits::A);
     bench.cpu.regs[reg::RBX] = HOLE + 0x1008;
-    assert_eq!(first_faults(&mut bench, |a| a.mov(rax, qword_ptr(rbx))), code(0), "read, not present");
+    assert_eq!(
+        first_faults(&mut bench, |a| a.mov(rax, qword_ptr(rbx))),
+        code(0),
+        "read, not present"
+    );
     assert_eq!(bench.cpu.cr2, HOLE + 0x1008);
-    assert_eq!(first_faults(&mut bench, |a| a.mov(qword_ptr(rbx), rax)), code(2), "write, not present");
-    assert_eq!(first_faults(&mut bench, |a| a.add(qword_ptr(rbx), rax)), code(2), "read-modify-write");
+    assert_eq!(
+        first_faults(&mut bench, |a| a.mov(qword_ptr(rbx), rax)),
+        code(2),
+        "write, not present"
+    );
+    assert_eq!(
+        first_faults(&mut bench, |a| a.add(qword_ptr(rbx), rax)),
+        code(2),
+        "read-modify-write"
+    );
     bench.cpu.regs[reg::RBX] = HOLE;
-    assert_eq!(first_faults(&mut bench, |a| a.mov(qword_ptr(rbx), rax)), code(3), "write, read-only, CR0.WP");
+    assert_eq!(
+        first_faults(&mut bench, |a| a.mov(qword_ptr(rbx), rax)),
+        code(3),
+        "write, read-only, CR0.WP"
+    );
     bench.exec(|a| a.jmp(rbx));
     let caught = bench.caught();
-    assert_eq!((caught.code, caught.rip, bench.cpu.cr2), (Some(0x11), HOLE, HOLE), "fetch, execute-disable");
+    assert_eq!(
+        (caught.code, caught.rip, bench.cpu.cr2),
+        (Some(0x11), HOLE, HOLE),
+        "fetch, execute-disable"
+    );
     let user = |bench: &mut Bench, f: fn(&mut CodeAssembler) -> Asm| user_faults(bench, f);
-    assert_eq!(user(&mut bench, |a| a.mov(al, byte_ptr(at::DATA))), code(5), "user read, supervisor page");
-    assert_eq!(user(&mut bench, |a| a.mov(byte_ptr(at::DATA), al)), code(7), "user write, supervisor page");
-    assert_eq!(user(&mut bench, |a| a.push(qword_ptr(HOLE + 0x1000))), code(4), "user read, not present");
+    assert_eq!(
+        user(&mut bench, |a| a.mov(al, byte_ptr(at::DATA))),
+        code(5),
+        "user read, supervisor page"
+    );
+    assert_eq!(
+        user(&mut bench, |a| a.mov(byte_ptr(at::DATA), al)),
+        code(7),
+        "user write, supervisor page"
+    );
+    assert_eq!(
+        user(&mut bench, |a| a.push(qword_ptr(HOLE + 0x1000))),
+        code(4),
+        "user read, not present"
+    );
 }
 
 #[test]
@@ -129,7 +169,10 @@ fn a_faulting_instruction_changes_no_register_and_no_flag() {
         after[reg::RSP] = caught.rsp;
         assert_eq!(after[..16], before[..16], "{name}");
         assert_eq!(caught.flags & !RF, before_flags(), "{name}");
-        assert!(caught.rip == at::CODE || caught.rip == at::CODE + 3, "{name}");
+        assert!(
+            caught.rip == at::CODE || caught.rip == at::CODE + 3,
+            "{name}"
+        );
     }
 }
 
@@ -138,7 +181,9 @@ fn before_flags() -> u64 {
 }
 
 fn set_registers(bench: &mut Bench) {
-    bench.cpu.regs[..16].copy_from_slice(&std::array::from_fn::<u64, 16, _>(|i| 0x1111_1111_1111_1111 * i as u64));
+    bench.cpu.regs[..16].copy_from_slice(&std::array::from_fn::<u64, 16, _>(|i| {
+        0x1111_1111_1111_1111 * i as u64
+    }));
     bench.cpu.regs[reg::RBX] = HOLE;
     bench.cpu.regs[reg::RCX] = 3;
     bench.cpu.regs[reg::RSP] = at::STACK;
@@ -175,7 +220,14 @@ fn an_instruction_whose_stack_access_faults_leaves_rsp_and_rip() {
 
 #[test]
 fn a_repeated_move_that_faults_stands_at_the_element_that_did() {
-    for (df, first, last) in [(0, HOLE - 24, HOLE), (Rflags::DF.bits(), HOLE + PAGE_BYTES + 16, HOLE + PAGE_BYTES - 8)] {
+    for (df, first, last) in [
+        (0, HOLE - 24, HOLE),
+        (
+            Rflags::DF.bits(),
+            HOLE + PAGE_BYTES + 16,
+            HOLE + PAGE_BYTES - 8,
+        ),
+    ] {
         let mut bench = guarded();
         for page in [HOLE - PAGE_BYTES, HOLE + PAGE_BYTES] {
             bench.map(page, at::FRAMES + 0x8000, Bits::RW);
@@ -188,7 +240,10 @@ fn a_repeated_move_that_faults_stands_at_the_element_that_did() {
         let moved = last.wrapping_sub(first);
         assert_eq!(bench.cpu.regs[reg::RCX], 5, "three elements were moved");
         assert_eq!(bench.cpu.regs[reg::RDI], last);
-        assert_eq!(bench.cpu.regs[reg::RSI], (at::DATA + 0x800).wrapping_add(moved));
+        assert_eq!(
+            bench.cpu.regs[reg::RSI],
+            (at::DATA + 0x800).wrapping_add(moved)
+        );
         assert_eq!(bench.cpu.cr2, last);
     }
 }
@@ -208,7 +263,10 @@ fn a_repeated_move_goes_on_where_it_faulted_once_the_page_is_there() {
     bench.cpu.regs[reg::RSP] = rsp_value;
     bench.cpu.activity = Activity::Running;
     bench.run();
-    assert_eq!((bench.cpu.regs[reg::RCX], bench.cpu.regs[reg::RDI]), (0, HOLE + 54));
+    assert_eq!(
+        (bench.cpu.regs[reg::RCX], bench.cpu.regs[reg::RDI]),
+        (0, HOLE + 54)
+    );
     assert_eq!(bench.peek::<u8>(at::FRAMES + 0x8fff), 9);
     assert_eq!(bench.peek::<u8>(at::FRAMES + 0x9000), 10);
 }
@@ -222,7 +280,10 @@ fn a_store_across_pages_writes_nothing_if_the_second_page_faults() {
             bench.map(HOLE, at::FRAMES + 0x9000, bits);
         }
         bench.cpu.regs[reg::RAX] = u64::MAX;
-        assert_eq!(first_faults(&mut bench, |a| a.mov(qword_ptr(HOLE - 4), rax)), (PF, Some(code)));
+        assert_eq!(
+            first_faults(&mut bench, |a| a.mov(qword_ptr(HOLE - 4), rax)),
+            (PF, Some(code))
+        );
         assert_eq!(bench.cpu.cr2, HOLE, "CR2 names the second page");
         assert_eq!(bench.peek::<u32>(at::FRAMES + 0x8ffc), 0);
     }
@@ -232,8 +293,14 @@ fn a_store_across_pages_writes_nothing_if_the_second_page_faults() {
 fn smap_guards_user_pages_from_the_supervisor_unless_ac_is_set() {
     let mut bench = guarded();
     bench.map(HOLE, at::FRAMES + 0x8000, Bits::RW | Bits::US);
-    bench.cpu.mmu.write_cr4(bench.cpu.mmu.regs().cr4 | Cr4::SMAP);
-    assert_eq!(first_faults(&mut bench, |a| a.mov(al, byte_ptr(HOLE))), (PF, Some(1)));
+    bench
+        .cpu
+        .mmu
+        .write_cr4(bench.cpu.mmu.regs().cr4 | Cr4::SMAP);
+    assert_eq!(
+        first_faults(&mut bench, |a| a.mov(al, byte_ptr(HOLE))),
+        (PF, Some(1))
+    );
     bench.cpu.regs[reg::RSP] = at::STACK;
     bench.exec(|a| {
         a.stac()?;
@@ -242,7 +309,11 @@ fn smap_guards_user_pages_from_the_supervisor_unless_ac_is_set() {
         a.mov(al, byte_ptr(HOLE))
     });
     let caught = bench.caught();
-    assert_eq!((caught.vector, caught.rip > at::CODE + 3), (PF, true), "only the second read faults");
+    assert_eq!(
+        (caught.vector, caught.rip > at::CODE + 3),
+        (PF, true),
+        "only the second read faults"
+    );
 }
 
 // #GP, #SS, #UD, #DE.
@@ -257,8 +328,16 @@ fn a_non_canonical_address_is_gp_and_on_the_stack_ss() {
         ("jump", |a| a.jmp(rax), GP),
         ("call", |a| a.call(rax), GP),
         ("by RBP", |a| a.mov(al, byte_ptr(rbp)), SS),
-        ("by RBP with a DS prefix, which is ignored", |a| a.db(&[0x3e, 0x8a, 0x45, 0x00]), SS),
-        ("by RAX with an SS prefix, which is ignored", |a| a.db(&[0x36, 0x8a, 0x00]), GP),
+        (
+            "by RBP with a DS prefix, which is ignored",
+            |a| a.db(&[0x3e, 0x8a, 0x45, 0x00]),
+            SS,
+        ),
+        (
+            "by RAX with an SS prefix, which is ignored",
+            |a| a.db(&[0x36, 0x8a, 0x00]),
+            GP,
+        ),
         ("by RSP", |a| a.mov(al, byte_ptr(rsp)), SS),
         ("push", |a| a.push(rcx), SS),
         ("pop", |a| a.pop(rcx), SS),
@@ -273,7 +352,11 @@ fn a_non_canonical_address_is_gp_and_on_the_stack_ss() {
     }
     let mut bench = guarded();
     bench.poke(at::STACK, BAD);
-    assert_eq!(first_faults(&mut bench, |a| a.ret()), (GP, Some(0)), "return to a non-canonical address");
+    assert_eq!(
+        first_faults(&mut bench, |a| a.ret()),
+        (GP, Some(0)),
+        "return to a non-canonical address"
+    );
     assert_eq!(bench.caught().rsp, at::STACK);
 }
 
@@ -284,36 +367,58 @@ fn a_divide_error_leaves_the_accumulator_and_points_at_the_division() {
         (bench.cpu.regs[reg::RDX], bench.cpu.regs[reg::RAX]) = dividend;
         bench.cpu.regs[reg::RCX] = divisor;
         assert_eq!(first_faults(&mut bench, |a| a.div(rcx)), (0, None));
-        assert_eq!((bench.cpu.regs[reg::RDX], bench.cpu.regs[reg::RAX]), dividend);
+        assert_eq!(
+            (bench.cpu.regs[reg::RDX], bench.cpu.regs[reg::RAX]),
+            dividend
+        );
     }
     (bench.cpu.regs[reg::RDX], bench.cpu.regs[reg::RAX]) = (u64::MAX, 1 << 63);
     bench.cpu.regs[reg::RCX] = u64::MAX;
-    assert_eq!(first_faults(&mut bench, |a| a.idiv(rcx)), (0, None), "-2^63 / -1");
+    assert_eq!(
+        first_faults(&mut bench, |a| a.idiv(rcx)),
+        (0, None),
+        "-2^63 / -1"
+    );
 }
 
 #[test]
 fn an_instruction_this_machine_lacks_is_ud_with_a_line_in_the_log() {
     let mut bench = guarded();
-    assert_eq!(first_faults(&mut bench, |a| a.aesenc(xmm0, xmm1)), (UD, None));
+    assert_eq!(
+        first_faults(&mut bench, |a| a.aesenc(xmm0, xmm1)),
+        (UD, None)
+    );
     let (rip, bytes, text) = &bench.bus.missing[0];
-    assert_eq!((*rip, &bytes[..]), (at::CODE, &[0x66, 0x0f, 0x38, 0xdc, 0xc1][..]));
+    assert_eq!(
+        (*rip, &bytes[..]),
+        (at::CODE, &[0x66, 0x0f, 0x38, 0xdc, 0xc1][..])
+    );
     assert!(text.contains("aesenc"), "{text}");
-    assert!(bench.events().iter().any(|e| matches!(e, Event::Missing { rip, .. } if *rip == at::CODE)));
+    assert!(
+        bench
+            .events()
+            .iter()
+            .any(|e| matches!(e, Event::Missing { rip, .. } if *rip == at::CODE))
+    );
 }
 
 #[test]
 fn an_encoding_that_is_no_instruction_is_ud_without_a_line() {
     let encodings: [&[u8]; 6] = [
-        &[0x06],                         // PUSH ES, not in 64-bit mode
-        &[0x0f, 0x0b],                   // UD2
-        &[0xf0, 0x89, 0x03],             // LOCK MOV [RBX], EAX
-        &[0xf0, 0x01, 0xd8],             // LOCK ADD EAX, EBX
-        &[0x8e, 0xc8],                   // MOV CS, EAX
-        &[0x0f, 0x20, 0xc8],             // MOV RAX, CR1
+        &[0x06],             // PUSH ES, not in 64-bit mode
+        &[0x0f, 0x0b],       // UD2
+        &[0xf0, 0x89, 0x03], // LOCK MOV [RBX], EAX
+        &[0xf0, 0x01, 0xd8], // LOCK ADD EAX, EBX
+        &[0x8e, 0xc8],       // MOV CS, EAX
+        &[0x0f, 0x20, 0xc8], // MOV RAX, CR1
     ];
     for bytes in encodings {
         let mut bench = guarded();
-        assert_eq!(first_faults(&mut bench, |a| a.db(bytes)), (UD, None), "{bytes:02x?}");
+        assert_eq!(
+            first_faults(&mut bench, |a| a.db(bytes)),
+            (UD, None),
+            "{bytes:02x?}"
+        );
         assert!(bench.bus.missing.is_empty(), "{bytes:02x?}");
     }
 }
@@ -321,15 +426,26 @@ fn an_encoding_that_is_no_instruction_is_ud_without_a_line() {
 #[test]
 fn an_instruction_of_more_than_15_bytes_is_gp() {
     let mut bench = guarded();
-    assert_eq!(first_faults(&mut bench, |a| a.db(&[&[0x66; 15][..], &[0x90]].concat())), (GP, Some(0)));
+    assert_eq!(
+        first_faults(&mut bench, |a| a.db(&[&[0x66; 15][..], &[0x90]].concat())),
+        (GP, Some(0))
+    );
     bench.cpu.regs[reg::RSP] = at::STACK;
     bench.exec(|a| a.db(&[&[0x66; 14][..], &[0x90]].concat()));
-    assert_eq!(bench.cpu.rip(), at::CODE + 16, "15 bytes are an instruction");
+    assert_eq!(
+        bench.cpu.rip(),
+        at::CODE + 16,
+        "15 bytes are an instruction"
+    );
 }
 
 #[test]
 fn a_fetch_faults_only_on_a_page_the_instruction_reaches() {
-    for (bytes, vector, address) in [(&[0x0f, 0x0b][..], UD, 0), (&[0x0f][..], PF, HOLE), (&[0x48][..], PF, HOLE)] {
+    for (bytes, vector, address) in [
+        (&[0x0f, 0x0b][..], UD, 0),
+        (&[0x0f][..], PF, HOLE),
+        (&[0x48][..], PF, HOLE),
+    ] {
         let mut bench = guarded();
         let start = HOLE - bytes.len() as u64;
         bench.map(HOLE - PAGE_BYTES, at::FRAMES + 0x8000, Bits::empty());
@@ -339,7 +455,11 @@ fn a_fetch_faults_only_on_a_page_the_instruction_reaches() {
             a.jmp(rax)
         });
         let caught = bench.caught();
-        assert_eq!((caught.vector, caught.rip, bench.cpu.cr2), (vector, start, address), "{bytes:02x?}");
+        assert_eq!(
+            (caught.vector, caught.rip, bench.cpu.cr2),
+            (vector, start, address),
+            "{bytes:02x?}"
+        );
     }
 }
 
@@ -365,7 +485,14 @@ fn faults_push_rf_and_traps_and_interrupts_do_not() {
     assert_eq!(bench.caught().flags & RF, 0);
     let mut bench = Bench::long();
     bench.exec(|a| a.int3());
-    assert_eq!((bench.caught().vector, bench.caught().rip, bench.caught().flags & RF), (3, at::CODE + 1, 0));
+    assert_eq!(
+        (
+            bench.caught().vector,
+            bench.caught().rip,
+            bench.caught().flags & RF
+        ),
+        (3, at::CODE + 1, 0)
+    );
 }
 
 #[test]
@@ -374,16 +501,46 @@ fn loading_a_segment_register_checks_selector_and_descriptor() {
     let load = |bench: &mut Bench, selector: u16, ss_register: bool| {
         bench.cpu.regs[reg::RAX] = u64::from(selector);
         bench.cpu.regs[reg::RSP] = at::STACK;
-        first_faults(bench, |a| if ss_register { a.mov(ss, eax) } else { a.mov(ds, eax) })
+        first_faults(bench, |a| {
+            if ss_register {
+                a.mov(ss, eax)
+            } else {
+                a.mov(ds, eax)
+            }
+        })
     };
-    assert_eq!(load(&mut bench, 0x200, false), (GP, Some(0x200)), "outside the GDT");
-    assert_eq!(load(&mut bench, sel::TSS, false), (GP, Some(u64::from(sel::TSS))), "a system segment");
-    assert_eq!(load(&mut bench, sel::DATA | 3, false), (GP, Some(u64::from(sel::DATA))), "RPL above DPL");
-    assert_eq!(load(&mut bench, sel::CODE64, true), (GP, Some(u64::from(sel::CODE64))), "code as a stack");
+    assert_eq!(
+        load(&mut bench, 0x200, false),
+        (GP, Some(0x200)),
+        "outside the GDT"
+    );
+    assert_eq!(
+        load(&mut bench, sel::TSS, false),
+        (GP, Some(u64::from(sel::TSS))),
+        "a system segment"
+    );
+    assert_eq!(
+        load(&mut bench, sel::DATA | 3, false),
+        (GP, Some(u64::from(sel::DATA))),
+        "RPL above DPL"
+    );
+    assert_eq!(
+        load(&mut bench, sel::CODE64, true),
+        (GP, Some(u64::from(sel::CODE64))),
+        "code as a stack"
+    );
     assert_eq!(load(&mut bench, 3, true), (GP, Some(0)), "null with RPL 3");
     bench.poke(at::GDT + u64::from(sel::DATA), 0x00cf_1300_0000_ffff_u64);
-    assert_eq!(load(&mut bench, sel::DATA, false), (NP, Some(u64::from(sel::DATA))), "not present");
-    assert_eq!(load(&mut bench, sel::DATA, true), (SS, Some(u64::from(sel::DATA))), "a stack not present");
+    assert_eq!(
+        load(&mut bench, sel::DATA, false),
+        (NP, Some(u64::from(sel::DATA))),
+        "not present"
+    );
+    assert_eq!(
+        load(&mut bench, sel::DATA, true),
+        (SS, Some(u64::from(sel::DATA))),
+        "a stack not present"
+    );
 }
 
 // The IDT: privilege, stacks, nesting.
@@ -393,12 +550,23 @@ fn int_n_needs_a_gate_whose_dpl_admits_it() {
     for (vector, code) in [(0x80, 0x402), (3, 0x1a)] {
         let mut bench = Bench::long();
         let int = move |a: &mut CodeAssembler| if vector == 3 { a.int3() } else { a.int(0x80) };
-        assert_eq!(user_faults(&mut bench, int), (GP, Some(code)), "DPL 0 from CPL 3");
-        bench.set_gate(vector, Gate64::interrupt(bench.gate(vector).offset(), Selector(sel::CODE64), 0, 3));
+        assert_eq!(
+            user_faults(&mut bench, int),
+            (GP, Some(code)),
+            "DPL 0 from CPL 3"
+        );
+        bench.set_gate(
+            vector,
+            Gate64::interrupt(bench.gate(vector).offset(), Selector(sel::CODE64), 0, 3),
+        );
         bench.user(int).run();
         let caught = bench.caught();
         let next = at::USER_CODE + if vector == 3 { 1 } else { 2 };
-        assert_eq!((caught.vector, caught.rip, caught.code), (vector, next, None), "DPL 3 from CPL 3");
+        assert_eq!(
+            (caught.vector, caught.rip, caught.code),
+            (vector, next, None),
+            "DPL 3 from CPL 3"
+        );
     }
 }
 
@@ -424,7 +592,10 @@ fn an_exception_at_cpl_3_is_delivered_on_rsp0_with_a_null_stack_segment() {
     };
     assert_eq!(caught, want);
     assert_eq!(bench.cpu.regs[reg::RSP], at::RSP0 - 40);
-    assert_eq!((bench.cpu.cpl, bench.cpu.seg(SegReg::Ss).selector), (0, Selector(0)));
+    assert_eq!(
+        (bench.cpu.cpl, bench.cpu.seg(SegReg::Ss).selector),
+        (0, Selector(0))
+    );
 }
 
 #[test]
@@ -441,7 +612,11 @@ fn delivery_aligns_the_stack_to_16_bytes_and_ist_replaces_it() {
     assert_eq!(bench.caught().rsp, at::STACK);
     assert_eq!(bench.cpu.regs[reg::RSP], at::IST1 - 40);
     let same_level = bench.cpu.seg(SegReg::Ss).selector;
-    assert_eq!(same_level, Selector(sel::DATA), "SS changes only with the privilege level");
+    assert_eq!(
+        same_level,
+        Selector(sel::DATA),
+        "SS changes only with the privilege level"
+    );
 }
 
 #[test]
@@ -449,7 +624,13 @@ fn an_interrupt_gate_clears_if_and_a_trap_gate_does_not() {
     for (kind, left) in [(0xe_u64, 0), (0xf, IF)] {
         let mut bench = Bench::long();
         let gate = bench.gate(0x40);
-        bench.set_gate(0x40, Gate64 { low: gate.low & !(0xf << 40) | kind << 40, ..gate });
+        bench.set_gate(
+            0x40,
+            Gate64 {
+                low: gate.low & !(0xf << 40) | kind << 40,
+                ..gate
+            },
+        );
         bench.cpu.flags |= IF;
         bench.exec(|a| a.int(0x40));
         assert_eq!(bench.cpu.flags & IF, left);
@@ -460,11 +641,17 @@ fn an_interrupt_gate_clears_if_and_a_trap_gate_does_not() {
 #[test]
 fn iretq_returns_from_a_handler_to_ring_3() {
     let mut bench = Bench::long();
-    bench.set_gate(0x80, Gate64::interrupt(at::HANDLERS + 0x800, Selector(sel::CODE64), 0, 3));
-    bench.load(at::HANDLERS + 0x800, &assemble(64, 0, |a| {
-        a.mov(ebx, cs)?;
-        a.iretq()
-    }));
+    bench.set_gate(
+        0x80,
+        Gate64::interrupt(at::HANDLERS + 0x800, Selector(sel::CODE64), 0, 3),
+    );
+    bench.load(
+        at::HANDLERS + 0x800,
+        &assemble(64, 0, |a| {
+            a.mov(ebx, cs)?;
+            a.iretq()
+        }),
+    );
     bench.user(|a| {
         a.stc()?;
         a.int(0x80)?;
@@ -473,8 +660,14 @@ fn iretq_returns_from_a_handler_to_ring_3() {
     });
     bench.run();
     let caught = bench.caught();
-    assert_eq!((caught.vector, caught.cs, caught.rsp), (UD, USER_CS, at::USER_STACK));
-    assert_eq!((bench.cpu.regs[reg::RAX], bench.cpu.regs[reg::RBX]), (USER_CS, KERNEL_CS));
+    assert_eq!(
+        (caught.vector, caught.cs, caught.rsp),
+        (UD, USER_CS, at::USER_STACK)
+    );
+    assert_eq!(
+        (bench.cpu.regs[reg::RAX], bench.cpu.regs[reg::RBX]),
+        (USER_CS, KERNEL_CS)
+    );
     assert_eq!(caught.flags & Rflags::CF.bits(), 1, "flags came back");
 }
 
@@ -485,18 +678,38 @@ fn iretq_checks_what_it_pops() {
     let kernel_ss = u64::from(sel::DATA);
     for (name, values, error) in [
         ("a null code segment", frame(at::CODE, 0, kernel_ss), 0),
-        ("data as code", frame(at::CODE, kernel_ss, kernel_ss), kernel_ss),
-        ("RPL 3 of a DPL 0 segment", frame(at::CODE, KERNEL_CS | 3, user_ss), KERNEL_CS),
-        ("a stack of another level", frame(at::CODE, USER_CS, kernel_ss), kernel_ss),
+        (
+            "data as code",
+            frame(at::CODE, kernel_ss, kernel_ss),
+            kernel_ss,
+        ),
+        (
+            "RPL 3 of a DPL 0 segment",
+            frame(at::CODE, KERNEL_CS | 3, user_ss),
+            KERNEL_CS,
+        ),
+        (
+            "a stack of another level",
+            frame(at::CODE, USER_CS, kernel_ss),
+            kernel_ss,
+        ),
         ("a null stack at CPL 3", frame(at::CODE, USER_CS, 3), 0),
-        ("a non-canonical RIP", frame(1 << 47, KERNEL_CS, kernel_ss), 0),
+        (
+            "a non-canonical RIP",
+            frame(1 << 47, KERNEL_CS, kernel_ss),
+            0,
+        ),
     ] {
         let mut bench = guarded();
         for (i, value) in (0..).zip(values) {
             bench.poke(at::STACK - 0x80 + 8 * i, value);
         }
         bench.cpu.regs[reg::RSP] = at::STACK - 0x80;
-        assert_eq!(first_faults(&mut bench, |a| a.iretq()), (GP, Some(error)), "{name}");
+        assert_eq!(
+            first_faults(&mut bench, |a| a.iretq()),
+            (GP, Some(error)),
+            "{name}"
+        );
         assert_eq!(bench.caught().rsp, at::STACK - 0x80, "{name}");
     }
 }
@@ -516,7 +729,13 @@ fn user_code_cannot_give_itself_if_or_iopl() {
 /// Makes the gate of `vector` not present.
 fn take_away(bench: &Bench, vector: u8) {
     let gate = bench.gate(vector);
-    bench.set_gate(vector, Gate64 { low: gate.low & !(1 << 47), ..gate });
+    bench.set_gate(
+        vector,
+        Gate64 {
+            low: gate.low & !(1 << 47),
+            ..gate
+        },
+    );
 }
 
 #[test]
@@ -530,7 +749,12 @@ fn a_second_fault_during_delivery_is_a_double_fault_only_for_the_pairs_of_the_ta
         ("#DE then #NP", divide, 0, (DF, Some(0))),
         ("#GP then #NP", protection, GP, (DF, Some(0))),
         ("#PF then #NP", page, PF, (DF, Some(0))),
-        ("#UD then #NP", undefined, UD, (NP, Some(u64::from(UD) << 3 | 3))),
+        (
+            "#UD then #NP",
+            undefined,
+            UD,
+            (NP, Some(u64::from(UD) << 3 | 3)),
+        ),
     ] {
         let mut bench = Bench::long();
         bench.cpu.regs[reg::RAX] = u64::MAX;
@@ -546,7 +770,10 @@ fn a_page_fault_on_the_stack_of_a_page_fault_is_a_double_fault_and_cr2_names_the
     bench.cpu.regs[reg::RSP] = HOLE + 0x1000;
     bench.exec(|a| a.mov(al, byte_ptr(HOLE + 0x5000)));
     let caught = bench.caught();
-    assert_eq!((caught.vector, caught.code, caught.rip), (DF, Some(0), at::CODE));
+    assert_eq!(
+        (caught.vector, caught.code, caught.rip),
+        (DF, Some(0), at::CODE)
+    );
     assert_eq!(bench.cpu.cr2, HOLE + 0xff8);
 }
 
@@ -557,7 +784,10 @@ fn a_contributory_fault_then_a_page_fault_is_handled_as_the_page_fault() {
     bench.cpu.regs[reg::RSP] = HOLE + 0x1000;
     bench.exec(|a| a.div(rbp));
     let caught = bench.caught();
-    assert_eq!((caught.vector, caught.code, bench.cpu.cr2), (PF, Some(2), HOLE + 0xff8));
+    assert_eq!(
+        (caught.vector, caught.code, bench.cpu.cr2),
+        (PF, Some(2), HOLE + 0xff8)
+    );
 }
 
 #[test]
@@ -572,7 +802,11 @@ fn a_fault_while_delivering_a_double_fault_shuts_the_processor_down() {
     bench.bus.interrupts.push_back(0x40);
     bench.cpu.flags |= IF;
     bench.run();
-    assert_eq!(bench.cpu.activity, Activity::Shutdown, "interrupts do not wake it");
+    assert_eq!(
+        bench.cpu.activity,
+        Activity::Shutdown,
+        "interrupts do not wake it"
+    );
     bench.cpu.init();
     assert_ne!(bench.cpu.activity, Activity::Shutdown, "INIT does");
 }
@@ -594,7 +828,10 @@ fn real_mode_goes_through_the_vector_table_with_three_words() {
     bench.cpu.flags |= IF;
     bench.load(0x9000, &[0xcd, 0x21]);
     bench.run();
-    assert_eq!((bench.cpu.seg(SegReg::Cs).selector, bench.cpu.rip()), (Selector(0x50), 0x124));
+    assert_eq!(
+        (bench.cpu.seg(SegReg::Cs).selector, bench.cpu.rip()),
+        (Selector(0x50), 0x124)
+    );
     assert_eq!(bench.cpu.flags & IF, 0);
     let words = [0x7ffa, 0x7ffc, 0x7ffe].map(|pa| bench.peek::<u16>(pa));
     assert_eq!(words, [2, 0x900, 0x202], "IP, CS, FLAGS");
@@ -607,10 +844,20 @@ fn an_interrupt_waits_for_if() {
     let mut bench = Bench::long();
     bench.bus.interrupts.push_back(0x40);
     bench.exec(|a| a.nop());
-    assert_eq!((bench.cpu.rip(), bench.bus.interrupts.len()), (at::CODE + 2, 1));
+    assert_eq!(
+        (bench.cpu.rip(), bench.bus.interrupts.len()),
+        (at::CODE + 2, 1)
+    );
     bench.cpu.flags |= IF;
     bench.exec(|a| a.nop());
-    assert_eq!((bench.caught().vector, bench.caught().rip, bench.caught().code), (0x40, at::CODE, None));
+    assert_eq!(
+        (
+            bench.caught().vector,
+            bench.caught().rip,
+            bench.caught().code
+        ),
+        (0x40, at::CODE, None)
+    );
     assert!(bench.bus.interrupts.is_empty());
 }
 
@@ -623,10 +870,41 @@ fn sti_holds_interrupts_off_for_one_more_instruction() {
         bench.exec(f);
         bench.caught().rip - at::CODE
     };
-    assert_eq!(taken_at(0, |a| { a.sti()?; a.nop()?; a.nop() }), 2);
-    assert_eq!(taken_at(IF, |a| { a.sti()?; a.nop()?; a.nop() }), 0, "already open");
-    assert_eq!(taken_at(0, |a| { a.sti()?; a.sti()?; a.nop() }), 2, "the second STI holds nothing");
-    assert_eq!(taken_at(0, |a| { a.push(0x202)?; a.popfq()?; a.nop() }), 6, "POPF has no shadow");
+    assert_eq!(
+        taken_at(0, |a| {
+            a.sti()?;
+            a.nop()?;
+            a.nop()
+        }),
+        2
+    );
+    assert_eq!(
+        taken_at(IF, |a| {
+            a.sti()?;
+            a.nop()?;
+            a.nop()
+        }),
+        0,
+        "already open"
+    );
+    assert_eq!(
+        taken_at(0, |a| {
+            a.sti()?;
+            a.sti()?;
+            a.nop()
+        }),
+        2,
+        "the second STI holds nothing"
+    );
+    assert_eq!(
+        taken_at(0, |a| {
+            a.push(0x202)?;
+            a.popfq()?;
+            a.nop()
+        }),
+        6,
+        "POPF has no shadow"
+    );
 }
 
 #[test]
@@ -665,7 +943,10 @@ fn an_interrupt_wakes_a_halted_processor_past_the_hlt() {
     assert_eq!(bench.cpu.activity, Activity::Halted);
     bench.bus.interrupts.push_back(0x40);
     bench.run();
-    assert_eq!((bench.caught().vector, bench.caught().rip), (0x40, at::CODE + 2));
+    assert_eq!(
+        (bench.caught().vector, bench.caught().rip),
+        (0x40, at::CODE + 2)
+    );
 }
 
 #[test]
@@ -687,7 +968,10 @@ fn tf_traps_after_the_instruction_that_began_with_it() {
         a.inc(rax)
     });
     let caught = bench.caught();
-    assert_eq!((caught.vector, caught.code, caught.rip), (1, None, at::CODE + 9));
+    assert_eq!(
+        (caught.vector, caught.code, caught.rip),
+        (1, None, at::CODE + 9)
+    );
     assert_eq!(bench.cpu.regs[reg::RAX], 1);
     assert_eq!((caught.flags & TF, bench.cpu.flags & TF), (TF, 0));
     bench.exec(|a| a.mov(rax, dr6));
@@ -701,7 +985,14 @@ fn the_popf_that_clears_tf_is_still_trapped() {
     bench.poke(at::STACK - 8, 2_u64);
     bench.cpu.regs[reg::RSP] = at::STACK - 8;
     bench.exec(|a| a.popfq());
-    assert_eq!((bench.caught().vector, bench.caught().rip, bench.caught().flags & TF), (1, at::CODE + 1, 0));
+    assert_eq!(
+        (
+            bench.caught().vector,
+            bench.caught().rip,
+            bench.caught().flags & TF
+        ),
+        (1, at::CODE + 1, 0)
+    );
 }
 
 #[test]
@@ -709,7 +1000,10 @@ fn int_n_under_tf_enters_its_handler_without_a_trap() {
     let mut bench = Bench::long();
     bench.cpu.flags |= TF;
     bench.exec(|a| a.int(0x40));
-    assert_eq!((bench.caught().vector, bench.caught().flags & TF), (0x40, TF));
+    assert_eq!(
+        (bench.caught().vector, bench.caught().flags & TF),
+        (0x40, TF)
+    );
 }
 
 #[test]
@@ -727,8 +1021,15 @@ fn a_single_step_of_a_repeated_instruction_is_one_element() {
     bench.cpu.regs[reg::RCX] = 5;
     bench.cpu.regs[reg::RDI] = at::DATA;
     bench.exec(|a| a.rep().stosb());
-    assert_eq!((bench.caught().vector, bench.caught().rip), (1, at::CODE), "RIP is still at the instruction");
-    assert_eq!((bench.cpu.regs[reg::RCX], bench.cpu.regs[reg::RDI]), (4, at::DATA + 1));
+    assert_eq!(
+        (bench.caught().vector, bench.caught().rip),
+        (1, at::CODE),
+        "RIP is still at the instruction"
+    );
+    assert_eq!(
+        (bench.cpu.regs[reg::RCX], bench.cpu.regs[reg::RDI]),
+        (4, at::DATA + 1)
+    );
 }
 
 // SYSCALL, SWAPGS, MSRs, control registers.
@@ -736,7 +1037,11 @@ fn a_single_step_of_a_repeated_instruction_is_one_element() {
 fn with_syscall(mask: u64) -> Bench {
     let mut bench = Bench::long();
     bench.exec(|a| {
-        wrmsr(a, msr::STAR, u64::from(sel::USER_CODE32) << 48 | u64::from(sel::CODE64) << 32)?;
+        wrmsr(
+            a,
+            msr::STAR,
+            u64::from(sel::USER_CODE32) << 48 | u64::from(sel::CODE64) << 32,
+        )?;
         wrmsr(a, msr::LSTAR, at::HANDLERS + 0xff0)?;
         wrmsr(a, msr::FMASK, mask)
     });
@@ -756,8 +1061,17 @@ fn syscall_saves_rip_and_flags_and_enters_the_kernel_on_the_users_stack() {
     assert_eq!(cpu.rip(), at::HANDLERS + 0xff1);
     assert_eq!(cpu.regs[reg::RCX], at::USER_CODE + 3);
     assert_eq!(cpu.regs[reg::R11], 2 | IF | Rflags::DF.bits());
-    assert_eq!((cpu.flags, cpu.cpl, cpu.regs[reg::RSP]), (2, 0, at::USER_STACK));
-    assert_eq!((cpu.seg(SegReg::Cs).selector.0, cpu.seg(SegReg::Ss).selector.0), (sel::CODE64, sel::DATA));
+    assert_eq!(
+        (cpu.flags, cpu.cpl, cpu.regs[reg::RSP]),
+        (2, 0, at::USER_STACK)
+    );
+    assert_eq!(
+        (
+            cpu.seg(SegReg::Cs).selector.0,
+            cpu.seg(SegReg::Ss).selector.0
+        ),
+        (sel::CODE64, sel::DATA)
+    );
 }
 
 #[test]
@@ -771,7 +1085,10 @@ fn sysret_goes_back_to_ring_3_with_the_selectors_of_star() {
     });
     bench.run();
     let caught = bench.caught();
-    assert_eq!((caught.vector, caught.rip, caught.cs, caught.ss), (UD, at::USER_CODE + 3, USER_CS, u64::from(sel::USER_DATA)));
+    assert_eq!(
+        (caught.vector, caught.rip, caught.cs, caught.ss),
+        (UD, at::USER_CODE + 3, USER_CS, u64::from(sel::USER_DATA))
+    );
     assert_eq!(caught.flags, 3 | RF);
 }
 
@@ -804,7 +1121,10 @@ fn a_tf_that_fmask_clears_does_not_trap_after_syscall() {
     let mut bench = with_syscall(TF);
     bench.cpu.flags |= TF;
     bench.code(|a| a.syscall()).run();
-    assert_eq!((bench.cpu.rip(), bench.cpu.regs[reg::R11] & TF), (at::HANDLERS + 0xff1, TF));
+    assert_eq!(
+        (bench.cpu.rip(), bench.cpu.regs[reg::R11] & TF),
+        (at::HANDLERS + 0xff1, TF)
+    );
 }
 
 #[test]
@@ -819,7 +1139,10 @@ fn swapgs_exchanges_the_base_of_gs_with_its_msr() {
         a.mov(ecx, msr::KERNEL_GS_BASE)?;
         a.rdmsr()
     });
-    assert_eq!((bench.cpu.regs[reg::RBX], bench.cpu.regs[reg::RAX]), (0x77, 0x1234));
+    assert_eq!(
+        (bench.cpu.regs[reg::RBX], bench.cpu.regs[reg::RAX]),
+        (0x77, 0x1234)
+    );
 }
 
 #[test]
@@ -839,7 +1162,11 @@ fn unknown_msrs_and_values_an_msr_cannot_hold_are_gp() {
         bench.cpu.regs[reg::RCX] = u64::from(number);
         bench.cpu.regs[reg::RAX] = value & 0xffff_ffff;
         bench.cpu.regs[reg::RDX] = value >> 32;
-        assert_eq!(first_faults(&mut bench, |a| a.wrmsr()), (GP, Some(0)), "{number:#x} = {value:#x}");
+        assert_eq!(
+            first_faults(&mut bench, |a| a.wrmsr()),
+            (GP, Some(0)),
+            "{number:#x} = {value:#x}"
+        );
     }
 }
 
@@ -904,8 +1231,15 @@ fn privileged_instructions_are_gp_at_cpl_3() {
         assert_eq!(user_faults(&mut bench, case), (GP, Some(0)), "{name}");
         assert!(bench.bus.asked.is_empty(), "{name}");
     }
-    for case in [|a: &mut CodeAssembler| a.stac(), |a: &mut CodeAssembler| a.clac()] {
-        assert_eq!(user_faults(&mut Bench::long(), case), (UD, None), "STAC and CLAC are #UD instead");
+    for case in [
+        |a: &mut CodeAssembler| a.stac(),
+        |a: &mut CodeAssembler| a.clac(),
+    ] {
+        assert_eq!(
+            user_faults(&mut Bench::long(), case),
+            (UD, None),
+            "STAC and CLAC are #UD instead"
+        );
     }
 }
 
@@ -927,8 +1261,15 @@ fn umip_keeps_descriptor_tables_from_user_code() {
         });
         bench.run();
         assert_eq!(bench.caught().vector, UD, "{name} without UMIP");
-        bench.cpu.mmu.write_cr4(bench.cpu.mmu.regs().cr4 | Cr4::UMIP);
-        assert_eq!(user_faults(&mut bench, case), (GP, Some(0)), "{name} with UMIP");
+        bench
+            .cpu
+            .mmu
+            .write_cr4(bench.cpu.mmu.regs().cr4 | Cr4::UMIP);
+        assert_eq!(
+            user_faults(&mut bench, case),
+            (GP, Some(0)),
+            "{name} with UMIP"
+        );
     }
 }
 
@@ -946,10 +1287,18 @@ fn the_tss_bitmap_opens_single_ports_to_user_code() {
     assert_eq!(bench.caught().vector, UD);
     assert_eq!(bench.cpu.regs[reg::RAX], 0x1122_3344);
     assert_eq!(bench.bus.asked, [Asked::PortRead(0x10, Width::Dword)]);
-    assert_eq!(user_faults(&mut bench, |a| a.in_(eax, 0x11)), (GP, Some(0)), "the last of four is closed");
+    assert_eq!(
+        user_faults(&mut bench, |a| a.in_(eax, 0x11)),
+        (GP, Some(0)),
+        "the last of four is closed"
+    );
     assert_eq!(user_faults(&mut bench, |a| a.in_(al, 0x14)), (GP, Some(0)));
     bench.cpu.regs[reg::RDX] = 0x400;
-    assert_eq!(user_faults(&mut bench, |a| a.in_(al, dx)), (GP, Some(0)), "beyond the map");
+    assert_eq!(
+        user_faults(&mut bench, |a| a.in_(al, dx)),
+        (GP, Some(0)),
+        "beyond the map"
+    );
     bench.cpu.flags |= 0x3000;
     bench.user(|a| {
         a.in_(al, 0x14)?;
@@ -975,7 +1324,11 @@ fn rdtsc_is_privileged_under_tsd_only() {
 #[test]
 fn a_far_jump_needs_an_rpl_no_weaker_than_the_level_it_runs_at() {
     let mut bench = guarded();
-    for (selector, ok) in [(sel::CODE64, true), (sel::CODE64 | 3, false), (sel::USER_CODE64, false)] {
+    for (selector, ok) in [
+        (sel::CODE64, true),
+        (sel::CODE64 | 3, false),
+        (sel::USER_CODE64, false),
+    ] {
         bench.poke(at::DATA, at::CODE + 0x100);
         bench.poke(at::DATA + 8, selector);
         bench.poke(at::CODE + 0x100, 0xf4_u8);

@@ -16,10 +16,12 @@ mod common;
 use common::{Bench, assemble};
 use cpu::{Activity, reg};
 use iced_x86::code_asm::{
-    CodeAssembler, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx, rsi,
+    CodeAssembler, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx,
+    rsi,
 };
 use iced_x86::{
-    Code, Encoder, FastFormatter, Instruction, Mnemonic, OpCodeOperandKind as Kind, OpKind, Register, RflagsBits,
+    Code, Encoder, FastFormatter, Instruction, Mnemonic, OpCodeOperandKind as Kind, OpKind,
+    Register, RflagsBits,
 };
 use memmap2::{Mmap, MmapMut};
 use x86::addr::PAGE_BYTES;
@@ -35,8 +37,20 @@ const CODE_FRAMES: u64 = common::at::FRAMES + 0x10_0000;
 
 /// Registers an operand may be. RSP is the stack's and R15 the stub's.
 const REGISTERS: [Register; 14] = [
-    Register::RAX, Register::RCX, Register::RDX, Register::RBX, Register::RBP, Register::RSI, Register::RDI,
-    Register::R8, Register::R9, Register::R10, Register::R11, Register::R12, Register::R13, Register::R14,
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RBX,
+    Register::RBP,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::R12,
+    Register::R13,
+    Register::R14,
 ];
 
 /// Splitmix64: the same sequence in every run.
@@ -65,7 +79,9 @@ impl Random {
 
     /// A value near an edge of some width, or any.
     fn value(&mut self) -> u64 {
-        let edge = 1_u64.checked_shl(self.pick(&[0, 7, 8, 15, 16, 31, 32, 63, 64])).unwrap_or(0);
+        let edge = 1_u64
+            .checked_shl(self.pick(&[0, 7, 8, 15, 16, 31, 32, 63, 64]))
+            .unwrap_or(0);
         match self.below(8) {
             0 => edge,
             1 => edge.wrapping_sub(1),
@@ -81,21 +97,117 @@ fn tested(mnemonic: Mnemonic) -> bool {
     use Mnemonic as M;
     matches!(
         mnemonic,
-        M::Add | M::Adc | M::Sub | M::Sbb | M::And | M::Or | M::Xor | M::Cmp | M::Test | M::Inc | M::Dec | M::Neg | M::Not
-            | M::Mul | M::Imul | M::Div | M::Idiv
-            | M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd
-            | M::Bt | M::Bts | M::Btr | M::Btc | M::Bsf | M::Bsr | M::Popcnt
-            | M::Bswap | M::Movbe | M::Mov | M::Movzx | M::Movsx | M::Movsxd | M::Lea | M::Xchg | M::Xlatb
-            | M::Cbw | M::Cwde | M::Cdqe | M::Cwd | M::Cdq | M::Cqo
-            | M::Xadd | M::Cmpxchg | M::Cmpxchg8b | M::Cmpxchg16b
-            | M::Lahf | M::Sahf | M::Clc | M::Stc | M::Cmc | M::Nop
-            | M::Seto | M::Setno | M::Setb | M::Setae | M::Sete | M::Setne | M::Setbe | M::Seta
-            | M::Sets | M::Setns | M::Setp | M::Setnp | M::Setl | M::Setge | M::Setle | M::Setg
-            | M::Cmovo | M::Cmovno | M::Cmovb | M::Cmovae | M::Cmove | M::Cmovne | M::Cmovbe | M::Cmova
-            | M::Cmovs | M::Cmovns | M::Cmovp | M::Cmovnp | M::Cmovl | M::Cmovge | M::Cmovle | M::Cmovg
-            | M::Movsb | M::Movsw | M::Movsd | M::Movsq | M::Stosb | M::Stosw | M::Stosd | M::Stosq
-            | M::Lodsb | M::Lodsw | M::Lodsd | M::Lodsq | M::Cmpsb | M::Cmpsw | M::Cmpsd | M::Cmpsq
-            | M::Scasb | M::Scasw | M::Scasd | M::Scasq
+        M::Add
+            | M::Adc
+            | M::Sub
+            | M::Sbb
+            | M::And
+            | M::Or
+            | M::Xor
+            | M::Cmp
+            | M::Test
+            | M::Inc
+            | M::Dec
+            | M::Neg
+            | M::Not
+            | M::Mul
+            | M::Imul
+            | M::Div
+            | M::Idiv
+            | M::Shl
+            | M::Sal
+            | M::Shr
+            | M::Sar
+            | M::Rol
+            | M::Ror
+            | M::Rcl
+            | M::Rcr
+            | M::Shld
+            | M::Shrd
+            | M::Bt
+            | M::Bts
+            | M::Btr
+            | M::Btc
+            | M::Bsf
+            | M::Bsr
+            | M::Popcnt
+            | M::Bswap
+            | M::Movbe
+            | M::Mov
+            | M::Movzx
+            | M::Movsx
+            | M::Movsxd
+            | M::Lea
+            | M::Xchg
+            | M::Xlatb
+            | M::Cbw
+            | M::Cwde
+            | M::Cdqe
+            | M::Cwd
+            | M::Cdq
+            | M::Cqo
+            | M::Xadd
+            | M::Cmpxchg
+            | M::Cmpxchg8b
+            | M::Cmpxchg16b
+            | M::Lahf
+            | M::Sahf
+            | M::Clc
+            | M::Stc
+            | M::Cmc
+            | M::Nop
+            | M::Seto
+            | M::Setno
+            | M::Setb
+            | M::Setae
+            | M::Sete
+            | M::Setne
+            | M::Setbe
+            | M::Seta
+            | M::Sets
+            | M::Setns
+            | M::Setp
+            | M::Setnp
+            | M::Setl
+            | M::Setge
+            | M::Setle
+            | M::Setg
+            | M::Cmovo
+            | M::Cmovno
+            | M::Cmovb
+            | M::Cmovae
+            | M::Cmove
+            | M::Cmovne
+            | M::Cmovbe
+            | M::Cmova
+            | M::Cmovs
+            | M::Cmovns
+            | M::Cmovp
+            | M::Cmovnp
+            | M::Cmovl
+            | M::Cmovge
+            | M::Cmovle
+            | M::Cmovg
+            | M::Movsb
+            | M::Movsw
+            | M::Movsd
+            | M::Movsq
+            | M::Stosb
+            | M::Stosw
+            | M::Stosd
+            | M::Stosq
+            | M::Lodsb
+            | M::Lodsw
+            | M::Lodsd
+            | M::Lodsq
+            | M::Cmpsb
+            | M::Cmpsw
+            | M::Cmpsd
+            | M::Cmpsq
+            | M::Scasb
+            | M::Scasw
+            | M::Scasd
+            | M::Scasq
     )
 }
 
@@ -117,7 +229,13 @@ fn register(random: &mut Random, bytes: usize) -> Register {
 }
 
 /// Gives operand `i` of `instr` a random value of its kind; `None` for kinds no integer instruction has.
-fn operand(random: &mut Random, instr: &mut Instruction, i: u32, kind: Kind, operand_at: u64) -> Option<()> {
+fn operand(
+    random: &mut Random,
+    instr: &mut Instruction,
+    i: u32,
+    kind: Kind,
+    operand_at: u64,
+) -> Option<()> {
     use Kind as K;
     let immediate = match kind {
         K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem if random.one_in(2) => {
@@ -134,10 +252,18 @@ fn operand(random: &mut Random, instr: &mut Instruction, i: u32, kind: Kind, ope
             instr.set_memory_displacement64(operand_at);
             return Some(());
         }
-        K::r8_or_mem | K::r8_reg | K::r8_opcode => return set_register(instr, i, register(random, 1)),
-        K::r16_or_mem | K::r16_reg | K::r16_rm | K::r16_opcode => return set_register(instr, i, register(random, 2)),
-        K::r32_or_mem | K::r32_reg | K::r32_rm | K::r32_opcode => return set_register(instr, i, register(random, 4)),
-        K::r64_or_mem | K::r64_reg | K::r64_rm | K::r64_opcode => return set_register(instr, i, register(random, 8)),
+        K::r8_or_mem | K::r8_reg | K::r8_opcode => {
+            return set_register(instr, i, register(random, 1));
+        }
+        K::r16_or_mem | K::r16_reg | K::r16_rm | K::r16_opcode => {
+            return set_register(instr, i, register(random, 2));
+        }
+        K::r32_or_mem | K::r32_reg | K::r32_rm | K::r32_opcode => {
+            return set_register(instr, i, register(random, 4));
+        }
+        K::r64_or_mem | K::r64_reg | K::r64_rm | K::r64_opcode => {
+            return set_register(instr, i, register(random, 8));
+        }
         K::al => return set_register(instr, i, Register::AL),
         K::cl => return set_register(instr, i, Register::CL),
         K::ax => return set_register(instr, i, Register::AX),
@@ -164,7 +290,9 @@ fn operand(random: &mut Random, instr: &mut Instruction, i: u32, kind: Kind, ope
     };
     instr.set_op_kind(i, immediate.0);
     match immediate.0 {
-        OpKind::Immediate64 | OpKind::Immediate8to64 | OpKind::Immediate32to64 => instr.set_immediate_u64(i, immediate.1),
+        OpKind::Immediate64 | OpKind::Immediate8to64 | OpKind::Immediate32to64 => {
+            instr.set_immediate_u64(i, immediate.1)
+        }
         OpKind::Immediate8to16 => instr.set_immediate_i32(i, immediate.1 as i16 as i32),
         _ => instr.set_immediate_u32(i, (immediate.1 & 0xffff_ffff) as u32),
     }
@@ -198,12 +326,17 @@ fn memory(random: &mut Random, instr: &mut Instruction, i: u32, operand_at: u64)
     let base = random.pick(&REGISTERS);
     instr.set_memory_base(base);
     if random.one_in(2) {
-        let index = REGISTERS.iter().copied().filter(|r| *r != base).collect::<Vec<_>>();
+        let index = REGISTERS
+            .iter()
+            .copied()
+            .filter(|r| *r != base)
+            .collect::<Vec<_>>();
         instr.set_memory_index(random.pick(&index));
         instr.set_memory_index_scale(random.pick(&[1, 2, 4, 8]));
     }
     if random.one_in(2) {
-        let (size, displacement) = random.pick(&[(1, -128_i64), (1, 127), (8, 0x1234_5678), (8, -0x1234)]);
+        let (size, displacement) =
+            random.pick(&[(1, -128_i64), (1, 127), (8, 0x1234_5678), (8, -0x1234)]);
         instr.set_memory_displ_size(size);
         instr.set_memory_displacement64(displacement.cast_unsigned());
     } else if base == Register::RBP || base == Register::R13 {
@@ -223,7 +356,13 @@ impl std::fmt::Display for Variant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut text = String::new();
         FastFormatter::new().format(&self.instr, &mut text);
-        write!(f, "{text} ({:?}, {:02x?}, memory at {:#x})", self.instr.code(), self.bytes, self.operand_at)
+        write!(
+            f,
+            "{text} ({:?}, {:02x?}, memory at {:#x})",
+            self.instr.code(),
+            self.bytes,
+            self.operand_at
+        )
     }
 }
 
@@ -244,7 +383,9 @@ fn variant(random: &mut Random, code: Code, ip: u64, boundary: u64) -> Option<Va
     }
     if instr.is_string_instruction() {
         instr.set_has_rep_prefix(random.one_in(2));
-        instr.set_has_repne_prefix(!instr.has_rep_prefix() && info.can_use_repne_prefix() && random.one_in(2));
+        instr.set_has_repne_prefix(
+            !instr.has_rep_prefix() && info.can_use_repne_prefix() && random.one_in(2),
+        );
     }
     if registers_collide(&instr) {
         return None;
@@ -253,7 +394,11 @@ fn variant(random: &mut Random, code: Code, ip: u64, boundary: u64) -> Option<Va
     encoder.encode(&instr, ip).ok()?;
     let bytes = encoder.take_buffer();
     let instr = iced_x86::Decoder::with_ip(64, &bytes, ip, iced_x86::DecoderOptions::NONE).decode();
-    Some(Variant { instr, bytes, operand_at })
+    Some(Variant {
+        instr,
+        bytes,
+        operand_at,
+    })
 }
 
 /// Whether a register would have to hold an address and something else that matters for it:
@@ -261,13 +406,17 @@ fn variant(random: &mut Random, code: Code, ip: u64, boundary: u64) -> Option<Va
 fn registers_collide(instr: &Instruction) -> bool {
     let address = [instr.memory_base(), instr.memory_index()];
     let taken = |r: Register| address.contains(&r.full_register());
-    let bit_string = is_bit_test(instr) && instr.op0_kind() == OpKind::Memory && taken(instr.op1_register());
+    let bit_string =
+        is_bit_test(instr) && instr.op0_kind() == OpKind::Memory && taken(instr.op1_register());
     let divides = matches!(instr.mnemonic(), Mnemonic::Div | Mnemonic::Idiv);
     bit_string || divides && (taken(Register::RAX) || taken(Register::RDX))
 }
 
 fn is_bit_test(instr: &Instruction) -> bool {
-    matches!(instr.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
+    matches!(
+        instr.mnemonic(),
+        Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc
+    )
 }
 
 /// What an instruction starts from and what it leaves.
@@ -319,8 +468,20 @@ fn stub_end(a: &mut CodeAssembler) -> common::Asm {
 }
 
 const STUB_REGISTERS: [(i32, iced_x86::code_asm::AsmRegister64); 14] = [
-    (0, rax), (1, rcx), (2, rdx), (3, rbx), (5, rbp), (6, rsi), (7, rdi),
-    (8, r8), (9, r9), (10, r10), (11, r11), (12, r12), (13, r13), (14, r14),
+    (0, rax),
+    (1, rcx),
+    (2, rdx),
+    (3, rbx),
+    (5, rbp),
+    (6, rsi),
+    (7, rdi),
+    (8, r8),
+    (9, r9),
+    (10, r10),
+    (11, r11),
+    (12, r12),
+    (13, r13),
+    (14, r14),
 ];
 
 /// The host's processor with all variants in executable memory.
@@ -334,10 +495,16 @@ impl Silicon {
         let from = PAGE_BYTES as usize - WINDOW / 2;
         self.data[from..from + WINDOW].copy_from_slice(&before.window);
         let target = self.code.as_ptr() as u64 + (slot * SLOT_BYTES) as u64;
-        let mut exchange = Exchange { regs: before.regs, flags: before.flags, target };
+        let mut exchange = Exchange {
+            regs: before.regs,
+            flags: before.flags,
+            target,
+        };
         // SAFETY: `stub` was assembled at the start of `code`, which is executable and stays mapped
         // while `self` lives; it follows the System V convention of this type.
-        let enter = unsafe { std::mem::transmute::<*const u8, extern "sysv64" fn(*mut Exchange)>(self.code.as_ptr()) };
+        let enter = unsafe {
+            std::mem::transmute::<*const u8, extern "sysv64" fn(*mut Exchange)>(self.code.as_ptr())
+        };
         // 1. The pointer is valid and unique for the call.
         // 2. The stub saves the registers the convention wants saved, and clears DF.
         // 3. The instruction at `target` touches registers but RSP and R15, and memory in `data` only:
@@ -345,7 +512,11 @@ impl Silicon {
         enter(&raw mut exchange);
         let mut window = [0; WINDOW];
         window.copy_from_slice(&self.data[from..from + WINDOW]);
-        State { regs: exchange.regs, flags: exchange.flags, window }
+        State {
+            regs: exchange.regs,
+            flags: exchange.flags,
+            window,
+        }
     }
 }
 
@@ -386,10 +557,18 @@ impl Model {
         cpu.set_rip(self.code_at + (slot * SLOT_BYTES) as u64);
         self.bench.run();
         if self.bench.cpu.rip() < self.code_at {
-            assert_eq!(self.bench.caught().vector, 0, "no instruction here raises another exception");
+            assert_eq!(
+                self.bench.caught().vector,
+                0,
+                "no instruction here raises another exception"
+            );
             return None;
         }
-        let mut after = State { regs: [0; 16], flags: self.bench.cpu.flags, window: [0; WINDOW] };
+        let mut after = State {
+            regs: [0; 16],
+            flags: self.bench.cpu.flags,
+            window: [0; WINDOW],
+        };
         after.regs.copy_from_slice(&self.bench.cpu.regs[..16]);
         assert_eq!(after.regs[reg::RSP], rsp);
         after.regs[reg::RSP] = before.regs[reg::RSP];
@@ -402,14 +581,27 @@ impl Model {
 
 /// Random inputs that keep the operand in the window and are defined.
 fn prepare(random: &mut Random, v: &Variant, boundary: u64) -> State {
-    let mut state = State { regs: std::array::from_fn(|_| random.value()), flags: 0x202, window: [0; WINDOW] };
+    let mut state = State {
+        regs: std::array::from_fn(|_| random.value()),
+        flags: 0x202,
+        window: [0; WINDOW],
+    };
     state.flags |= random.next() & Rflags::STATUS.bits();
     for byte in &mut state.window {
-        *byte = random.pick(&[0, 0xff, 0x80, 0x7f, 1, 0x55]) ^ if random.one_in(2) { random.next() as u8 } else { 0 };
+        *byte = random.pick(&[0, 0xff, 0x80, 0x7f, 1, 0x55])
+            ^ if random.one_in(2) {
+                random.next() as u8
+            } else {
+                0
+            };
     }
     let instr = &v.instr;
     if instr.is_string_instruction() {
-        state.flags |= if random.one_in(2) { Rflags::DF.bits() } else { 0 };
+        state.flags |= if random.one_in(2) {
+            Rflags::DF.bits()
+        } else {
+            0
+        };
         state.regs[reg::RCX] = random.below(12);
         state.regs[reg::RSI] = boundary - 64 + random.below(128);
         state.regs[reg::RDI] = boundary - 64 + random.below(128);
@@ -423,7 +615,10 @@ fn prepare(random: &mut Random, v: &Variant, boundary: u64) -> State {
     if instr.mnemonic() == Mnemonic::Xlatb {
         state.regs[reg::RBX] = boundary - 128;
     }
-    if is_bit_test(instr) && instr.op0_kind() == OpKind::Memory && instr.op1_kind() == OpKind::Register {
+    if is_bit_test(instr)
+        && instr.op0_kind() == OpKind::Memory
+        && instr.op1_kind() == OpKind::Register
+    {
         let bits = instr.op1_register().size() as u32 * 8;
         let number = instr.op1_register().full_register().number();
         let offset = random.below(1024).wrapping_sub(512);
@@ -456,7 +651,11 @@ fn suit_accumulator(random: &mut Random, v: &Variant, state: &mut State, boundar
         Mnemonic::Div | Mnemonic::Idiv if !random.one_in(4) => {
             let sign = state.regs[reg::RAX].cast_signed() >> 63;
             let small = random.below(16);
-            state.regs[reg::RDX] = if random.one_in(2) { small } else { sign.cast_unsigned() };
+            state.regs[reg::RDX] = if random.one_in(2) {
+                small
+            } else {
+                sign.cast_unsigned()
+            };
             if v.instr.op0_register().size() == 1 || v.instr.memory_size().size() == 1 {
                 state.regs[reg::RAX] = sign_extended(random.next(), 8) & 0xffff;
             }
@@ -500,7 +699,11 @@ fn divides(v: &Variant, state: &State, boundary: u64) -> bool {
         }
     } & low;
     let (rax_value, rdx_value) = (state.regs[reg::RAX], state.regs[reg::RDX]);
-    let (top, bottom) = if bytes == 1 { (rax_value >> 8 & 0xff, rax_value & 0xff) } else { (rdx_value & low, rax_value & low) };
+    let (top, bottom) = if bytes == 1 {
+        (rax_value >> 8 & 0xff, rax_value & 0xff)
+    } else {
+        (rdx_value & low, rax_value & low)
+    };
     if raw == 0 {
         return false;
     }
@@ -517,15 +720,21 @@ fn divides(v: &Variant, state: &State, boundary: u64) -> bool {
 /// RFLAGS bits to compare.
 fn defined_flags(v: &Variant, before: &State) -> u64 {
     const NAMES: [(u32, Rflags); 6] = [
-        (RflagsBits::CF, Rflags::CF), (RflagsBits::PF, Rflags::PF), (RflagsBits::AF, Rflags::AF),
-        (RflagsBits::ZF, Rflags::ZF), (RflagsBits::SF, Rflags::SF), (RflagsBits::OF, Rflags::OF),
+        (RflagsBits::CF, Rflags::CF),
+        (RflagsBits::PF, Rflags::PF),
+        (RflagsBits::AF, Rflags::AF),
+        (RflagsBits::ZF, Rflags::ZF),
+        (RflagsBits::SF, Rflags::SF),
+        (RflagsBits::OF, Rflags::OF),
     ];
     if let Some(count) = shift_count(v, before) {
         return shift_flags(v, count).bits();
     }
     let undefined = v.instr.rflags_undefined();
     let names = NAMES.iter().filter(|(iced, _)| undefined & iced != 0);
-    names.fold(Rflags::STATUS | Rflags::DF, |all, (_, flag)| all - *flag).bits()
+    names
+        .fold(Rflags::STATUS | Rflags::DF, |all, (_, flag)| all - *flag)
+        .bits()
 }
 
 /// iced-x86 does not know counts in CL, so shifts are stated here, after "Flags Affected":
@@ -543,7 +752,9 @@ fn shift_flags(v: &Variant, count: u64) -> Rflags {
     if !matches!(v.instr.mnemonic(), M::Rol | M::Ror | M::Rcl | M::Rcr) {
         flags -= Rflags::AF;
     }
-    if count >= 8 * operand_bytes(v) as u64 && matches!(v.instr.mnemonic(), M::Shl | M::Sal | M::Shr) {
+    if count >= 8 * operand_bytes(v) as u64
+        && matches!(v.instr.mnemonic(), M::Shl | M::Sal | M::Shr)
+    {
         flags -= Rflags::CF;
     }
     flags
@@ -580,10 +791,19 @@ fn result_is_defined(v: &Variant, before: &State) -> bool {
 fn forms() -> Vec<Code> {
     Code::values()
         .filter(|code| tested(code.mnemonic()))
-        .filter(|code| code.op_code().mode64() && code.op_code().is_instruction() && code.op_code().address_size() != 32)
+        .filter(|code| {
+            code.op_code().mode64()
+                && code.op_code().is_instruction()
+                && code.op_code().address_size() != 32
+        })
         .filter(|code| code.op_code().encoding() == iced_x86::EncodingKind::Legacy)
         // SSE's MOVSD and CMPSD; BSWAP of a word, which is undefined.
-        .filter(|code| !matches!(code, Code::Movsd_xmm_xmmm64 | Code::Movsd_xmmm64_xmm | Code::Cmpsd_xmm_xmmm64_imm8))
+        .filter(|code| {
+            !matches!(
+                code,
+                Code::Movsd_xmm_xmmm64 | Code::Movsd_xmmm64_xmm | Code::Cmpsd_xmm_xmmm64_imm8
+            )
+        })
         .filter(|code| *code != Code::Bswap_r16)
         .collect()
 }
@@ -606,10 +826,14 @@ fn build(random: &mut Random) -> (Silicon, Vec<(usize, Variant)>) {
         let mut made = 0;
         for _ in 0..8 * VARIANTS {
             let from = slot * SLOT_BYTES;
-            let Some(v) = variant(random, form, code_at + from as u64, boundary) else { continue };
+            let Some(v) = variant(random, form, code_at + from as u64, boundary) else {
+                continue;
+            };
             let end = from + v.bytes.len();
             code[from..end].copy_from_slice(&v.bytes);
-            let back = assemble(64, code_at + end as u64, |a| a.jmp(code_at + leave_at as u64));
+            let back = assemble(64, code_at + end as u64, |a| {
+                a.jmp(code_at + leave_at as u64)
+            });
             code[end..end + back.len()].copy_from_slice(&back);
             variants.push((slot, v));
             slot += 1;
@@ -618,9 +842,18 @@ fn build(random: &mut Random) -> (Silicon, Vec<(usize, Variant)>) {
                 break;
             }
         }
-        assert!(made > 0 || uses_unsupported_operands(form), "no encoding of {form:?}");
+        assert!(
+            made > 0 || uses_unsupported_operands(form),
+            "no encoding of {form:?}"
+        );
     }
-    (Silicon { code: code.make_exec().unwrap(), data }, variants)
+    (
+        Silicon {
+            code: code.make_exec().unwrap(),
+            data,
+        },
+        variants,
+    )
 }
 
 /// MOV of segment, control and debug registers.
@@ -633,7 +866,11 @@ fn integer_instructions_do_what_this_processor_does() {
     let mut random = Random(0x68_616c_6670_6167);
     let (mut silicon, variants) = build(&mut random);
     let boundary = silicon.data.as_ptr() as u64 + PAGE_BYTES;
-    let mut model = Model::new(silicon.code.as_ptr() as u64, silicon.code.len(), boundary - PAGE_BYTES);
+    let mut model = Model::new(
+        silicon.code.as_ptr() as u64,
+        silicon.code.len(),
+        boundary - PAGE_BYTES,
+    );
     for (slot, v) in &variants {
         let at = (slot * SLOT_BYTES) as u64 + CODE_FRAMES;
         model.bench.load(at, &v.bytes);
@@ -652,11 +889,24 @@ fn integer_instructions_do_what_this_processor_does() {
             }
         }
     }
-    assert!(failures.is_empty(), "{} of {} encodings differ:\n{}", failures.len(), variants.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} encodings differ:\n{}",
+        failures.len(),
+        variants.len(),
+        failures.join("\n")
+    );
     assert!(compared > 200_000, "{compared} executions");
 }
 
-fn compare(silicon: &mut Silicon, model: &mut Model, slot: usize, v: &Variant, before: &State, boundary: u64) -> Result<(), String> {
+fn compare(
+    silicon: &mut Silicon,
+    model: &mut Model,
+    slot: usize,
+    v: &Variant,
+    before: &State,
+    boundary: u64,
+) -> Result<(), String> {
     if !result_is_defined(v, before) {
         return Ok(());
     }
@@ -665,23 +915,36 @@ fn compare(silicon: &mut Silicon, model: &mut Model, slot: usize, v: &Variant, b
     let after = match model.run(slot, before) {
         None if faults => return Ok(()),
         None => return Err(format!("{v}\n  raised #DE\n  before {}", registers(before))),
-        Some(_) if faults => return Err(format!("{v}\n  raised no #DE\n  before {}", registers(before))),
+        Some(_) if faults => {
+            return Err(format!(
+                "{v}\n  raised no #DE\n  before {}",
+                registers(before)
+            ));
+        }
         Some(after) => after,
     };
     let mut want = silicon.run(slot, before);
     let mut got = after;
     let flags = defined_flags(v, before);
     (want.flags, got.flags) = (want.flags & flags, got.flags & flags);
-    if matches!(v.instr.mnemonic(), Mnemonic::Bsf | Mnemonic::Bsr) && want.flags & Rflags::ZF.bits() != 0 {
+    if matches!(v.instr.mnemonic(), Mnemonic::Bsf | Mnemonic::Bsr)
+        && want.flags & Rflags::ZF.bits() != 0
+    {
         // A source of 0 leaves the target undefined.
         got.regs = want.regs;
     }
     if want == got {
         return Ok(());
     }
-    let memory = if want.window == got.window { "" } else { "; memory differs" };
+    let memory = if want.window == got.window {
+        ""
+    } else {
+        "; memory differs"
+    };
     let (before, want, got) = (registers(before), registers(&want), registers(&got));
-    Err(format!("{v}{memory}\n  before  {before}\n  silicon {want}\n  model   {got}"))
+    Err(format!(
+        "{v}{memory}\n  before  {before}\n  silicon {want}\n  model   {got}"
+    ))
 }
 
 fn registers(state: &State) -> String {

@@ -15,7 +15,11 @@ const AP: u64 = 0x9000;
 fn after_reset_the_bootstrap_processor_runs_and_the_others_wait() {
     for id in 0..3 {
         let mut cpu = Cpu::new(id);
-        let want = if id == 0 { Activity::Running } else { Activity::WaitForSipi };
+        let want = if id == 0 {
+            Activity::Running
+        } else {
+            Activity::WaitForSipi
+        };
         assert_eq!(cpu.activity, want, "processor {id}");
         assert_eq!((cpu.rip(), cpu.seg(SegReg::Cs).base), (0xfff0, 0xffff_0000));
         cpu.activity = Activity::Shutdown;
@@ -27,11 +31,14 @@ fn after_reset_the_bootstrap_processor_runs_and_the_others_wait() {
 #[test]
 fn a_startup_ipi_begins_real_mode_at_its_page_once() {
     let mut bench = Bench::real(AP_PAGE);
-    bench.load(AP, &assemble(16, 0, |a| {
-        a.mov(ax, cs)?;
-        a.mov(bl, byte_ptr(0x0f).cs())?;
-        a.hlt()
-    }));
+    bench.load(
+        AP,
+        &assemble(16, 0, |a| {
+            a.mov(ax, cs)?;
+            a.mov(bl, byte_ptr(0x0f).cs())?;
+            a.hlt()
+        }),
+    );
     bench.poke(AP + 0x0f, 0x5a_u8);
     bench.run();
     assert_eq!(bench.cpu.regs[reg::RAX] & 0xffff, 0x900);
@@ -51,37 +58,46 @@ fn the_path_from_sipi_leads_through_protected_to_64_bit_mode() {
         code.db(&(offset as u32).to_le_bytes())?;
         code.db(&selector.to_le_bytes())
     };
-    bench.load(AP, &assemble(16, 0, |a| {
-        a.cli()?;
-        a.mov(ax, cs)?;
-        a.mov(ds, ax)?;
-        a.lgdt(ptr(0x80))?;
-        a.mov(eax, cr0)?;
-        a.or(eax, 1)?;
-        a.mov(cr0, eax)?;
-        far(a, &[0x66], AP + 0x100, sel::CODE32)
-    }));
-    bench.load(AP + 0x100, &assemble(32, AP + 0x100, |a| {
-        a.mov(eax, u32::from(sel::DATA))?;
-        a.mov(ds, eax)?;
-        a.mov(ss, eax)?;
-        a.mov(eax, 0x20)?; // CR4.PAE
-        a.mov(cr4, eax)?;
-        a.mov(eax, at::TABLES as u32)?;
-        a.mov(cr3, eax)?;
-        common::wrmsr(a, msr::EFER, 0x100)?; // LME
-        a.mov(eax, cr0)?;
-        a.or(eax, 0x8000_0000_u32)?;
-        a.mov(cr0, eax)?;
-        far(a, &[], AP + 0x200, sel::CODE64)
-    }));
-    bench.load(AP + 0x200, &assemble(64, AP + 0x200, |a| {
-        a.mov(rax, 0x1122_3344_5566_7788_u64)?;
-        a.mov(ecx, msr::EFER)?;
-        a.mov(rbx, rax)?;
-        a.rdmsr()?;
-        a.hlt()
-    }));
+    bench.load(
+        AP,
+        &assemble(16, 0, |a| {
+            a.cli()?;
+            a.mov(ax, cs)?;
+            a.mov(ds, ax)?;
+            a.lgdt(ptr(0x80))?;
+            a.mov(eax, cr0)?;
+            a.or(eax, 1)?;
+            a.mov(cr0, eax)?;
+            far(a, &[0x66], AP + 0x100, sel::CODE32)
+        }),
+    );
+    bench.load(
+        AP + 0x100,
+        &assemble(32, AP + 0x100, |a| {
+            a.mov(eax, u32::from(sel::DATA))?;
+            a.mov(ds, eax)?;
+            a.mov(ss, eax)?;
+            a.mov(eax, 0x20)?; // CR4.PAE
+            a.mov(cr4, eax)?;
+            a.mov(eax, at::TABLES as u32)?;
+            a.mov(cr3, eax)?;
+            common::wrmsr(a, msr::EFER, 0x100)?; // LME
+            a.mov(eax, cr0)?;
+            a.or(eax, 0x8000_0000_u32)?;
+            a.mov(cr0, eax)?;
+            far(a, &[], AP + 0x200, sel::CODE64)
+        }),
+    );
+    bench.load(
+        AP + 0x200,
+        &assemble(64, AP + 0x200, |a| {
+            a.mov(rax, 0x1122_3344_5566_7788_u64)?;
+            a.mov(ecx, msr::EFER)?;
+            a.mov(rbx, rax)?;
+            a.rdmsr()?;
+            a.hlt()
+        }),
+    );
     bench.run();
     assert_eq!(bench.cpu.regs[reg::RBX], 0x1122_3344_5566_7788);
     assert_eq!(bench.cpu.regs[reg::RAX], 0x500, "LME and LMA");
@@ -91,11 +107,18 @@ fn the_path_from_sipi_leads_through_protected_to_64_bit_mode() {
 fn the_pvh_entry_state_is_flat_32_bit_protected_mode_without_paging() {
     let mut cpu = Cpu::new(0);
     cpu.enter_pvh(0x10_0000, 0x7000);
-    assert_eq!((cpu.rip(), cpu.regs[reg::RBX], cpu.flags, cpu.cpl), (0x10_0000, 0x7000, 2, 0));
+    assert_eq!(
+        (cpu.rip(), cpu.regs[reg::RBX], cpu.flags, cpu.cpl),
+        (0x10_0000, 0x7000, 2, 0)
+    );
     let cr0_value = cpu.mmu.regs().cr0;
     assert!(cr0_value.contains(Cr0::PE) && !cr0_value.contains(Cr0::PG));
     for which in [SegReg::Cs, SegReg::Ds, SegReg::Es, SegReg::Ss] {
-        assert_eq!((cpu.seg(which).base, cpu.seg(which).limit), (0, u32::MAX), "{which:?}");
+        assert_eq!(
+            (cpu.seg(which).base, cpu.seg(which).limit),
+            (0, u32::MAX),
+            "{which:?}"
+        );
     }
     let mut bench = Bench::protected();
     bench.exec(|a| {
@@ -111,16 +134,22 @@ fn lgdt_and_lidt_take_24_bits_of_base_with_16_bit_operands_and_32_with_the_prefi
     for (prefix, base) in [(&[][..], 0x12_3456), (&[0x66][..], 0xee12_3456)] {
         let mut bench = Bench::real(AP_PAGE);
         bench.load(0x600, &table);
-        bench.load(AP, &assemble(16, 0, |a| {
-            a.db(prefix)?;
-            a.db(&[0x0f, 0x01, 0x16, 0x00, 0x06])?;
-            a.db(prefix)?;
-            a.db(&[0x0f, 0x01, 0x1e, 0x00, 0x06])?;
-            a.hlt()
-        }));
+        bench.load(
+            AP,
+            &assemble(16, 0, |a| {
+                a.db(prefix)?;
+                a.db(&[0x0f, 0x01, 0x16, 0x00, 0x06])?;
+                a.db(prefix)?;
+                a.db(&[0x0f, 0x01, 0x1e, 0x00, 0x06])?;
+                a.hlt()
+            }),
+        );
         bench.run();
         let (gdtr, idtr) = (bench.cpu.gdtr, bench.cpu.idtr);
-        assert_eq!((gdtr.base, gdtr.limit, idtr.base, idtr.limit), (base, 0xfff, base, 0xfff));
+        assert_eq!(
+            (gdtr.base, gdtr.limit, idtr.base, idtr.limit),
+            (base, 0xfff, base, 0xfff)
+        );
     }
 }
 
@@ -130,7 +159,10 @@ fn in_64_bit_mode_lgdt_takes_64_bits_of_base() {
     bench.poke(at::DATA, 0x7f_u16);
     bench.poke(at::DATA + 2, 0xffff_8000_0000_1000_u64);
     bench.exec(|a| a.lgdt(ptr(at::DATA)));
-    assert_eq!((bench.cpu.gdtr.base, bench.cpu.gdtr.limit), (0xffff_8000_0000_1000, 0x7f));
+    assert_eq!(
+        (bench.cpu.gdtr.base, bench.cpu.gdtr.limit),
+        (0xffff_8000_0000_1000, 0x7f)
+    );
 }
 
 #[test]
@@ -138,7 +170,10 @@ fn the_operand_size_prefix_exchanges_16_and_32_bits() {
     // B8: MOV to the accumulator, with as many bytes of immediate as the operand has.
     let code = [0xb8, 0x11, 0x22, 0x33, 0x44];
     let mut real = Bench::real(AP_PAGE);
-    real.load(AP, &[0x66, 0xb8, 0x11, 0x22, 0x33, 0x44, 0xb8, 0x55, 0x66, 0xf4]);
+    real.load(
+        AP,
+        &[0x66, 0xb8, 0x11, 0x22, 0x33, 0x44, 0xb8, 0x55, 0x66, 0xf4],
+    );
     real.run();
     assert_eq!(real.cpu.regs[reg::RAX], 0x4433_6655);
     let mut protected = Bench::protected();
@@ -159,7 +194,15 @@ fn writing_a_doubleword_register_clears_its_upper_half_and_narrower_writes_do_no
         a.mov(dl, 1)?;
         a.mov(bh, 1)
     });
-    assert_eq!(bench.cpu.regs[..4], [1, 0xffff_ffff_ffff_0001, 0xffff_ffff_ffff_ff01, 0xffff_ffff_ffff_01ff]);
+    assert_eq!(
+        bench.cpu.regs[..4],
+        [
+            1,
+            0xffff_ffff_ffff_0001,
+            0xffff_ffff_ffff_ff01,
+            0xffff_ffff_ffff_01ff
+        ]
+    );
 }
 
 #[test]
@@ -178,7 +221,10 @@ fn the_byte_registers_4_to_7_are_high_bytes_without_rex_and_low_bytes_with_it() 
         a.mov(spl, 0xf0)
     });
     let regs = &bench.cpu.regs;
-    assert_eq!(regs[..8], [0x100, 0x200, 0x300, 0x400, at::STACK | 0xf0, 5, 6, 7]);
+    assert_eq!(
+        regs[..8],
+        [0x100, 0x200, 0x300, 0x400, at::STACK | 0xf0, 5, 6, 7]
+    );
     assert_eq!((regs[8], regs[15]), (8, 15));
 }
 
@@ -205,10 +251,13 @@ fn addresses_of_16_bits_wrap_at_64_kib() {
     bench.poke(0x1234, 0xab_u8);
     bench.cpu.regs[reg::RBX] = 0xf234;
     bench.cpu.regs[reg::RSI] = 0x2000;
-    bench.load(AP, &assemble(16, 0, |a| {
-        a.mov(al, byte_ptr(bx + si))?;
-        a.hlt()
-    }));
+    bench.load(
+        AP,
+        &assemble(16, 0, |a| {
+            a.mov(al, byte_ptr(bx + si))?;
+            a.hlt()
+        }),
+    );
     bench.run();
     assert_eq!(bench.cpu.regs[reg::RAX], 0xab);
 }
@@ -234,13 +283,20 @@ fn rip_relative_operands_count_from_the_next_instruction() {
 fn a_push_moves_sp_esp_or_rsp_by_the_operand_size() {
     let mut real = Bench::real(AP_PAGE);
     real.cpu.regs[reg::RSP] = 0xabcd_0002;
-    real.load(AP, &assemble(16, 0, |a| {
-        a.push(ax)?;
-        a.push(eax)?;
-        a.hlt()
-    }));
+    real.load(
+        AP,
+        &assemble(16, 0, |a| {
+            a.push(ax)?;
+            a.push(eax)?;
+            a.hlt()
+        }),
+    );
     real.run();
-    assert_eq!(real.cpu.regs[reg::RSP], 0xabcd_fffc, "SP wraps and the rest of ESP stays");
+    assert_eq!(
+        real.cpu.regs[reg::RSP],
+        0xabcd_fffc,
+        "SP wraps and the rest of ESP stays"
+    );
 
     let mut protected = Bench::protected();
     protected.exec(|a| {
@@ -258,7 +314,11 @@ fn a_push_moves_sp_esp_or_rsp_by_the_operand_size() {
         a.push(-2)
     });
     assert_eq!(long.cpu.regs[reg::RSP], at::STACK - 26);
-    assert_eq!(long.peek::<u64>(at::STACK - 26), u64::MAX - 1, "immediates are sign-extended");
+    assert_eq!(
+        long.peek::<u64>(at::STACK - 26),
+        u64::MAX - 1,
+        "immediates are sign-extended"
+    );
 }
 
 #[test]
@@ -283,7 +343,11 @@ fn push_rsp_stores_the_old_value_and_pop_rsp_keeps_the_popped_one() {
 #[test]
 fn pusha_stores_the_old_esp_and_popa_skips_it() {
     let mut bench = Bench::protected();
-    for (i, r) in bench.cpu.regs[..8].iter_mut().enumerate().filter(|(i, _)| *i != reg::RSP) {
+    for (i, r) in bench.cpu.regs[..8]
+        .iter_mut()
+        .enumerate()
+        .filter(|(i, _)| *i != reg::RSP)
+    {
         *r = 0x100 + i as u64;
     }
     let before = bench.cpu.regs;
@@ -312,7 +376,10 @@ fn enter_and_leave_are_inverse_and_enter_copies_the_display() {
     });
     let frame = at::STACK - 8;
     assert_eq!(bench.cpu.regs[..4], [frame - 0x30, 0x77, frame, frame]);
-    assert_eq!((bench.cpu.regs[reg::RSP], bench.cpu.regs[reg::RBP]), (at::STACK, at::DATA + 0x100));
+    assert_eq!(
+        (bench.cpu.regs[reg::RSP], bench.cpu.regs[reg::RBP]),
+        (at::STACK, at::DATA + 0x100)
+    );
 }
 
 #[test]
@@ -325,7 +392,10 @@ fn the_encodings_of_tzcnt_and_lzcnt_are_bsf_and_bsr_without_bmi1() {
         a.xor(esi, esi)?;
         a.tzcnt(rax, rsi)
     });
-    assert_eq!((bench.cpu.regs[reg::RAX], bench.cpu.regs[reg::RBX]), (20, 20));
+    assert_eq!(
+        (bench.cpu.regs[reg::RAX], bench.cpu.regs[reg::RBX]),
+        (20, 20)
+    );
     assert_ne!(bench.cpu.flags & Rflags::ZF.bits(), 0);
 }
 
@@ -347,18 +417,24 @@ fn encodings_reserved_as_nop_change_nothing() {
 fn a_far_return_reaches_compatibility_mode_and_exceptions_come_back_in_64_bit_mode() {
     let mut bench = Bench::long();
     let inside = at::CODE + 0x400;
-    bench.load(inside, &assemble(32, inside, |a| {
-        // 40 is INC EAX here and a REX prefix in 64-bit mode.
-        a.db(&[0x40])?;
-        a.ud2()
-    }));
+    bench.load(
+        inside,
+        &assemble(32, inside, |a| {
+            // 40 is INC EAX here and a REX prefix in 64-bit mode.
+            a.db(&[0x40])?;
+            a.ud2()
+        }),
+    );
     bench.exec(|a| {
         a.push(i32::from(sel::CODE32))?;
         a.push(inside as i32)?;
         a.db(&[0x48, 0xcb]) // RETF with a 64-bit operand
     });
     let caught = bench.caught();
-    assert_eq!((caught.vector, caught.rip, caught.cs), (6, inside + 1, u64::from(sel::CODE32)));
+    assert_eq!(
+        (caught.vector, caught.rip, caught.cs),
+        (6, inside + 1, u64::from(sel::CODE32))
+    );
     assert_eq!(bench.cpu.regs[reg::RAX], 1);
     assert_eq!(bench.cpu.seg(SegReg::Cs).selector, Selector(sel::CODE64));
 }
@@ -374,5 +450,8 @@ fn in_64_bit_mode_segment_bases_count_for_fs_and_gs_only() {
         a.mov(rax, qword_ptr(rbx).fs())?;
         a.mov(rdx, qword_ptr(rbx).es())
     });
-    assert_eq!((bench.cpu.regs[reg::RAX], bench.cpu.regs[reg::RDX]), (0x22, 0x11));
+    assert_eq!(
+        (bench.cpu.regs[reg::RAX], bench.cpu.regs[reg::RDX]),
+        (0x22, 0x11)
+    );
 }

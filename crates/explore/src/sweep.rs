@@ -18,7 +18,8 @@ pub fn in_order<T: Sync, R: Send>(
 ) {
     let (todo, jobs) = channel::unbounded();
     for index in 0..items.len() {
-        todo.send(index).expect("the receiver is alive in this function");
+        todo.send(index)
+            .expect("the receiver is alive in this function");
     }
     drop(todo);
     let (done, results) = channel::unbounded();

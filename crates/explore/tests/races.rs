@@ -6,16 +6,29 @@ use std::rc::Rc;
 use trace::{Memory, Text, Tracer};
 
 fn report(race: Race, policy: Policy, seed: u64, queued: bool) -> Report {
-    let options = RunOptions { seed, queued, tracer: Tracer::default() };
-    run(race, policy, options).unwrap_or_else(|e| panic!("{} against {}: {e}", race.name(), policy.name()))
+    let options = RunOptions {
+        seed,
+        queued,
+        tracer: Tracer::default(),
+    };
+    run(race, policy, options)
+        .unwrap_or_else(|e| panic!("{} against {}: {e}", race.name(), policy.name()))
 }
 
 /// The trace of one run, as text.
 fn trace(seed: u64) -> Vec<u8> {
     let sink = Memory(Rc::new(RefCell::new(Text::new(Vec::new()))));
-    let options = RunOptions { seed, queued: false, tracer: Tracer::new(Box::new(sink.clone())) };
+    let options = RunOptions {
+        seed,
+        queued: false,
+        tracer: Tracer::new(Box::new(sink.clone())),
+    };
     run(Race::Forward, Policy::Baseline, options).unwrap();
-    Rc::into_inner(sink.0).unwrap().into_inner().finish().unwrap()
+    Rc::into_inner(sink.0)
+        .unwrap()
+        .into_inner()
+        .finish()
+        .unwrap()
 }
 
 /// Which fix closes which race, written down from the sources apart from `expected`:
@@ -39,7 +52,10 @@ fn each_policy_closes_the_races_it_is_known_to_close_and_no_other() {
             for queued in [false, true] {
                 let report = report(race, policy, 0, queued);
                 assert_eq!(report.outcome(), outcome, "{report:#?}");
-                assert_eq!(report.seen, report.guest, "machine and guest disagree: {report:#?}");
+                assert_eq!(
+                    report.seen, report.guest,
+                    "machine and guest disagree: {report:#?}"
+                );
                 assert!(report.agrees);
             }
         }
@@ -51,7 +67,10 @@ fn the_verdict_does_not_hang_on_how_processors_interleave() {
     for seed in 1..6 {
         for race in Race::ALL {
             for policy in [Policy::Baseline, Policy::CopyAtForkAndDecowGup] {
-                assert!(report(race, policy, seed, false).agrees, "{race:?} {policy:?} seed {seed}");
+                assert!(
+                    report(race, policy, seed, false).agrees,
+                    "{race:?} {policy:?} seed {seed}"
+                );
             }
         }
     }
@@ -72,7 +91,10 @@ fn a_lost_sector_lands_in_the_frame_the_transfer_was_issued_for_and_the_parent_h
 fn copy_at_fork_copies_one_page_and_costs_fork_more_than_the_baseline() {
     let baseline = report(Race::Forward, Policy::Baseline, 0, false);
     let copying = report(Race::Forward, Policy::CopyAtFork, 0, false);
-    assert_eq!((baseline.pages_copied_at_fork, copying.pages_copied_at_fork), (0, 1));
+    assert_eq!(
+        (baseline.pages_copied_at_fork, copying.pages_copied_at_fork),
+        (0, 1)
+    );
     assert!(copying.fork_cycles > baseline.fork_cycles);
 }
 

@@ -19,12 +19,12 @@ use cpu::Bus;
 use devices::ahci::{Hba, hba};
 use devices::apic::LocalApic;
 use devices::apic::ipi::Ipi;
+use devices::exit;
 use devices::pci::{PciBus, PciEffect};
 use devices::probe::ProbePort;
 use devices::uart::Uart;
-use devices::exit;
-use memory::map::{Access, AddressMap};
 use memory::Width;
+use memory::map::{Access, AddressMap};
 use x86::PhysAddr;
 use x86::apic::DEFAULT_BASE;
 
@@ -76,12 +76,19 @@ const MISSING_KEPT: usize = 64;
 impl Board {
     pub(crate) fn new(cpus: u8, hba: Hba, ticks_per_apic_count: u64) -> Self {
         let mut map = AddressMap::new();
-        map.place(Window::LocalApic, PhysAddr::new(DEFAULT_BASE), 0x1000, Access::DwordOnly);
+        map.place(
+            Window::LocalApic,
+            PhysAddr::new(DEFAULT_BASE),
+            0x1000,
+            Access::DwordOnly,
+        );
         Self {
             map,
             hba,
             pci: PciBus::new(),
-            apics: (0..cpus).map(|id| LocalApic::new(id, ticks_per_apic_count)).collect(),
+            apics: (0..cpus)
+                .map(|id| LocalApic::new(id, ticks_per_apic_count))
+                .collect(),
             uart: Uart::new(),
             probe: ProbePort::new(usize::from(cpus)),
             ipis: Vec::new(),
@@ -93,7 +100,9 @@ impl Board {
 
     fn place_ahci(&mut self) {
         match self.pci.ahci_window() {
-            Some(base) => self.map.place(Window::Ahci, base, hba::WINDOW_BYTES, Access::DwordOnly),
+            Some(base) => self
+                .map
+                .place(Window::Ahci, base, hba::WINDOW_BYTES, Access::DwordOnly),
             None => self.map.remove(Window::Ahci),
         }
     }
@@ -109,14 +118,21 @@ impl Bus for Board {
     }
 
     fn mmio_write(&mut self, cpu: u8, at: PhysAddr, width: Width, value: u64, now: Ticks) {
-        let (hba, apic, ipis) = (&mut self.hba, &mut self.apics[usize::from(cpu)], &mut self.ipis);
-        self.map.write(at, width, value, |window, offset, dword| match window {
-            Window::LocalApic => {
-                let sent = apic.write(now.0, offset, dword).map(|ipi| SentIpi { from: cpu, ipi });
-                ipis.extend(sent);
-            }
-            Window::Ahci => hba.write(now.0, offset, dword),
-        });
+        let (hba, apic, ipis) = (
+            &mut self.hba,
+            &mut self.apics[usize::from(cpu)],
+            &mut self.ipis,
+        );
+        self.map
+            .write(at, width, value, |window, offset, dword| match window {
+                Window::LocalApic => {
+                    let sent = apic
+                        .write(now.0, offset, dword)
+                        .map(|ipi| SentIpi { from: cpu, ipi });
+                    ipis.extend(sent);
+                }
+                Window::Ahci => hba.write(now.0, offset, dword),
+            });
     }
 
     fn port_read(&mut self, _: u8, port: u16, width: Width, _: Ticks) -> u32 {
@@ -138,7 +154,13 @@ impl Bus for Board {
             self.uart.write(port, (value & 0xff) as u8);
         } else if ProbePort::claims(port) {
             let mark = self.probe.write(usize::from(cpu), port, width, value);
-            self.marks.extend(mark.map(|(mark, argument)| MarkEvent { cpu, mark, argument, cr3, at: now }));
+            self.marks.extend(mark.map(|(mark, argument)| MarkEvent {
+                cpu,
+                mark,
+                argument,
+                cr3,
+                at: now,
+            }));
         } else if port == exit::PORT {
             self.exit.get_or_insert(value);
         }
@@ -159,7 +181,12 @@ impl Bus for Board {
 
     fn missing_instruction(&mut self, cpu: u8, rip: u64, bytes: &[u8], text: &str) {
         if self.missing.len() < MISSING_KEPT {
-            self.missing.push(MissingInstruction { cpu, rip, bytes: bytes.to_vec(), text: text.to_owned() });
+            self.missing.push(MissingInstruction {
+                cpu,
+                rip,
+                bytes: bytes.to_vec(),
+                text: text.to_owned(),
+            });
         }
     }
 }

@@ -58,7 +58,12 @@ impl Machine {
     /// # Errors
     ///
     /// [`GuestMemoryError`] with the first address that is not mapped to RAM.
-    pub fn read_guest(&self, cr3: u64, va: VirtAddr, out: &mut [u8]) -> Result<(), GuestMemoryError> {
+    pub fn read_guest(
+        &self,
+        cr3: u64,
+        va: VirtAddr,
+        out: &mut [u8],
+    ) -> Result<(), GuestMemoryError> {
         let mut done = 0;
         while done < out.len() {
             let at = va.get().wrapping_add(done as u64);
@@ -78,7 +83,11 @@ impl Machine {
     /// The machine's time: how far the processor that is furthest ahead has come.
     #[must_use]
     pub fn now(&self) -> Ticks {
-        self.cpus.iter().map(|c| c.ledger.now()).max().unwrap_or_default()
+        self.cpus
+            .iter()
+            .map(|c| c.ledger.now())
+            .max()
+            .unwrap_or_default()
     }
 
     /// Ledgers of all processors.

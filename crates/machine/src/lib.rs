@@ -16,7 +16,9 @@ mod schedule;
 pub use board::{Board, MissingInstruction};
 pub use build::{BuildError, Config, Machine};
 pub use devices::ahci::disk::Sector;
-pub use devices::ahci::{AhciEvent, Direction, DiskImage, FileDisk, MemDisk, OpenError, Piece, Timing, Transfer};
+pub use devices::ahci::{
+    AhciEvent, Direction, DiskImage, FileDisk, MemDisk, OpenError, Piece, Timing, Transfer,
+};
 pub use inspect::GuestMemoryError;
 pub use loader::LoadError;
 pub use run::{MarkEvent, Pause, Stopped};

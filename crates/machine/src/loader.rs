@@ -6,9 +6,9 @@
 //! **Spec:** System V ABI "Program Header"; Xen "x86/HVM direct boot ABI".
 
 use memory::Ram;
+use object::LittleEndian as LE;
 use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::LittleEndian as LE;
 use x86::PhysAddr;
 use x86::pvh::{E820_RAM, MAGIC, NOTE_NAME, NOTE_PHYS32_ENTRY};
 
@@ -97,10 +97,14 @@ pub enum LoadError {
     #[error("no PT_LOAD program header: nothing to load")]
     Empty,
     /// No PVH note.
-    #[error("no PVH entry: expected an ELF note named \"Xen\" of type 18 (XEN_ELFNOTE_PHYS32_ENTRY)")]
+    #[error(
+        "no PVH entry: expected an ELF note named \"Xen\" of type 18 (XEN_ELFNOTE_PHYS32_ENTRY)"
+    )]
     NoPvhNote,
     /// The PVH note's descriptor is not an address.
-    #[error("PVH note: entry is {0}, expected a 4- or 8-byte physical address below 4 GiB inside a segment")]
+    #[error(
+        "PVH note: entry is {0}, expected a 4- or 8-byte physical address below 4 GiB inside a segment"
+    )]
     BadPvhNote(String),
     /// The command line is too long or holds a NUL.
     #[error("command line of {len} bytes: expected at most {CMDLINE_MAX} bytes without NUL")]
@@ -137,18 +141,28 @@ pub fn load_pvh(ram: &Ram, elf: &[u8], cmdline: &str) -> Result<Entry, LoadError
     for load in &loads {
         let bytes = slice(elf, load.offset, load.file_bytes, "segment")?;
         let at = PhysAddr::new(load.at);
-        let done = ram.write_bytes(at, bytes) && zero(ram, at.add(load.file_bytes), load.end - load.at - load.file_bytes);
+        let done = ram.write_bytes(at, bytes)
+            && zero(
+                ram,
+                at.add(load.file_bytes),
+                load.end - load.at - load.file_bytes,
+            );
         assert!(done, "checked against RAM by `loads`");
     }
     write_boot_data(ram, cmdline);
-    Ok(Entry { eip, start_info: START_INFO })
+    Ok(Entry {
+        eip,
+        start_info: START_INFO,
+    })
 }
 
 fn zero(ram: &Ram, at: PhysAddr, len: u64) -> bool {
     const CHUNK: [u8; 4096] = [0; 4096];
     let mut done = 0;
     while done < len {
-        let n = usize::try_from(len - done).unwrap_or(usize::MAX).min(CHUNK.len());
+        let n = usize::try_from(len - done)
+            .unwrap_or(usize::MAX)
+            .min(CHUNK.len());
         if !ram.write_bytes(at.add(done), &CHUNK[..n]) {
             return false;
         }
@@ -173,40 +187,70 @@ fn parse_header(elf: &[u8]) -> Result<&FileHeader64<LE>, LoadError> {
             len: elf.len() as u64,
         });
     }
-    let refuse = |offset, found: String, expected| Err(LoadError::Header { offset, found, expected });
+    let refuse = |offset, found: String, expected| {
+        Err(LoadError::Header {
+            offset,
+            found,
+            expected,
+        })
+    };
     if elf::FileClass(elf[4]) != elf::ELFCLASS64 {
         return refuse(4, format!("class {}", elf[4]), "class 2 (64-bit)");
     }
     if elf::DataEncoding(elf[5]) != elf::ELFDATA2LSB {
-        return refuse(5, format!("data encoding {}", elf[5]), "encoding 1 (little-endian)");
+        return refuse(
+            5,
+            format!("data encoding {}", elf[5]),
+            "encoding 1 (little-endian)",
+        );
     }
-    let header = FileHeader64::<LE>::parse(elf).map_err(|e| LoadError::NotElf { found: e.to_string() })?;
+    let header = FileHeader64::<LE>::parse(elf).map_err(|e| LoadError::NotElf {
+        found: e.to_string(),
+    })?;
     let machine = header.e_machine(LE);
     if machine != elf::EM_X86_64 {
         return refuse(18, format!("machine {}", machine.0), "machine 62 (x86-64)");
     }
     let kind = header.e_type(LE);
     if kind != elf::ET_EXEC {
-        return refuse(16, format!("type {}", kind.0), "type 2 (an executable at fixed addresses)");
+        return refuse(
+            16,
+            format!("type {}", kind.0),
+            "type 2 (an executable at fixed addresses)",
+        );
     }
     Ok(header)
 }
 
-fn program_headers<'e>(header: &FileHeader64<LE>, elf: &'e [u8]) -> Result<&'e [ProgramHeader64<LE>], LoadError> {
-    header.program_headers(LE, elf).map_err(|_| LoadError::Truncated {
-        what: "program header table".into(),
-        offset: header.e_phoff(LE),
-        need: u64::from(header.e_phnum(LE)) * size_of::<ProgramHeader64<LE>>() as u64,
-        len: elf.len() as u64,
-    })
+fn program_headers<'e>(
+    header: &FileHeader64<LE>,
+    elf: &'e [u8],
+) -> Result<&'e [ProgramHeader64<LE>], LoadError> {
+    header
+        .program_headers(LE, elf)
+        .map_err(|_| LoadError::Truncated {
+            what: "program header table".into(),
+            offset: header.e_phoff(LE),
+            need: u64::from(header.e_phnum(LE)) * size_of::<ProgramHeader64<LE>>() as u64,
+            len: elf.len() as u64,
+        })
 }
 
 fn slice<'e>(elf: &'e [u8], offset: u64, need: u64, what: &str) -> Result<&'e [u8], LoadError> {
     let bytes = usize::try_from(offset)
         .ok()
-        .zip(offset.checked_add(need).and_then(|end| usize::try_from(end).ok()))
+        .zip(
+            offset
+                .checked_add(need)
+                .and_then(|end| usize::try_from(end).ok()),
+        )
         .and_then(|(from, to)| elf.get(from..to));
-    bytes.ok_or_else(|| LoadError::Truncated { what: what.to_owned(), offset, need, len: elf.len() as u64 })
+    bytes.ok_or_else(|| LoadError::Truncated {
+        what: what.to_owned(),
+        offset,
+        need,
+        len: elf.len() as u64,
+    })
 }
 
 fn loads(programs: &[ProgramHeader64<LE>], elf: &[u8], ram: &Ram) -> Result<Vec<Load>, LoadError> {
@@ -217,17 +261,38 @@ fn loads(programs: &[ProgramHeader64<LE>], elf: &[u8], ram: &Ram) -> Result<Vec<
         }
         let load = check_load(index, program, elf, ram)?;
         if let Some(other) = loads.iter().find(|o| o.at < load.end && load.at < o.end) {
-            return Err(LoadError::Overlap { first: other.index, second: index, at: load.at.max(other.at) });
+            return Err(LoadError::Overlap {
+                first: other.index,
+                second: index,
+                at: load.at.max(other.at),
+            });
         }
         loads.push(load);
     }
-    if loads.is_empty() { Err(LoadError::Empty) } else { Ok(loads) }
+    if loads.is_empty() {
+        Err(LoadError::Empty)
+    } else {
+        Ok(loads)
+    }
 }
 
-fn check_load(index: usize, program: &ProgramHeader64<LE>, elf: &[u8], ram: &Ram) -> Result<Load, LoadError> {
-    let (offset, file, memory) = (program.p_offset(LE), program.p_filesz(LE), program.p_memsz(LE));
+fn check_load(
+    index: usize,
+    program: &ProgramHeader64<LE>,
+    elf: &[u8],
+    ram: &Ram,
+) -> Result<Load, LoadError> {
+    let (offset, file, memory) = (
+        program.p_offset(LE),
+        program.p_filesz(LE),
+        program.p_memsz(LE),
+    );
     if file > memory {
-        return Err(LoadError::FileLargerThanMemory { index, file, memory });
+        return Err(LoadError::FileLargerThanMemory {
+            index,
+            file,
+            memory,
+        });
     }
     slice(elf, offset, file, &format!("program header {index}"))?;
     let at = program.p_paddr(LE);
@@ -236,15 +301,26 @@ fn check_load(index: usize, program: &ProgramHeader64<LE>, elf: &[u8], ram: &Ram
     if at < BOOT_DATA_END || !in_ram {
         return Err(LoadError::OutsideRam { index, at, end });
     }
-    Ok(Load { index, offset, file_bytes: file, at, end })
+    Ok(Load {
+        index,
+        offset,
+        file_bytes: file,
+        at,
+        end,
+    })
 }
 
 /// Finds the entry point in the notes.
-fn pvh_entry(programs: &[ProgramHeader64<LE>], elf: &[u8], loads: &[Load]) -> Result<u32, LoadError> {
+fn pvh_entry(
+    programs: &[ProgramHeader64<LE>],
+    elf: &[u8],
+    loads: &[Load],
+) -> Result<u32, LoadError> {
     let desc = programs.iter().find_map(|program| {
         let mut notes = program.notes(LE, elf).ok()??;
         while let Ok(Some(note)) = notes.next() {
-            if note.name_bytes() == NOTE_NAME && note.n_type(LE) == elf::NoteType(NOTE_PHYS32_ENTRY) {
+            if note.name_bytes() == NOTE_NAME && note.n_type(LE) == elf::NoteType(NOTE_PHYS32_ENTRY)
+            {
                 return Some(note.desc().to_vec());
             }
         }
@@ -252,11 +328,17 @@ fn pvh_entry(programs: &[ProgramHeader64<LE>], elf: &[u8], loads: &[Load]) -> Re
     });
     let desc = desc.ok_or(LoadError::NoPvhNote)?;
     let entry = match desc.len() {
-        4 | 8 => desc.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)),
+        4 | 8 => desc
+            .iter()
+            .rev()
+            .fold(0_u64, |value, byte| value << 8 | u64::from(*byte)),
         n => return Err(LoadError::BadPvhNote(format!("{n} bytes long"))),
     };
     let inside = loads.iter().any(|l| (l.at..l.end).contains(&entry));
-    u32::try_from(entry).ok().filter(|_| inside).ok_or_else(|| LoadError::BadPvhNote(format!("{entry:#x}")))
+    u32::try_from(entry)
+        .ok()
+        .filter(|_| inside)
+        .ok_or_else(|| LoadError::BadPvhNote(format!("{entry:#x}")))
 }
 
 /// Start information, memory map and command line, where the protocol lets the kernel find them.
@@ -281,8 +363,15 @@ fn write_boot_data(ram: &Ram, cmdline: &str) {
     info.extend(0_u32.to_le_bytes());
     let mut line = cmdline.as_bytes().to_vec();
     line.push(0);
-    for (at, bytes) in [(PhysAddr::new(u64::from(START_INFO)), info), (MEMMAP, map), (CMDLINE, line)] {
-        assert!(ram.write_bytes(at, &bytes), "low memory is RAM on every machine");
+    for (at, bytes) in [
+        (PhysAddr::new(u64::from(START_INFO)), info),
+        (MEMMAP, map),
+        (CMDLINE, line),
+    ] {
+        assert!(
+            ram.write_bytes(at, &bytes),
+            "low memory is RAM on every machine"
+        );
     }
 }
 

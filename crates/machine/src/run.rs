@@ -113,7 +113,10 @@ impl Machine {
             return Some(Stopped::Exit(value));
         }
         if let Some(cpu) = self.cpus.iter().find(|c| c.activity == Activity::Shutdown) {
-            return Some(Stopped::TripleFault { cpu: cpu.id, rip: cpu.rip() });
+            return Some(Stopped::TripleFault {
+                cpu: cpu.id,
+                rip: cpu.rip(),
+            });
         }
         let hopeless = self.cpus.iter().all(|c| match c.activity {
             Activity::Running | Activity::Shutdown => false,
@@ -135,7 +138,11 @@ impl Machine {
     /// The runnable processor that is furthest behind; the lower number on a tie.
     fn next_runnable(&self) -> Option<usize> {
         let runnable = |cpu: &&cpu::Cpu| cpu.activity == Activity::Running;
-        let first = self.cpus.iter().filter(runnable).min_by_key(|c| (c.ledger.now(), c.id))?;
+        let first = self
+            .cpus
+            .iter()
+            .filter(runnable)
+            .min_by_key(|c| (c.ledger.now(), c.id))?;
         Some(usize::from(first.id))
     }
 
@@ -147,7 +154,11 @@ impl Machine {
 
     /// A machine of which no processor runs still cannot go back in time.
     fn earliest_clock(&self) -> Ticks {
-        self.cpus.iter().map(|c| c.ledger.now()).min().unwrap_or_default()
+        self.cpus
+            .iter()
+            .map(|c| c.ledger.now())
+            .min()
+            .unwrap_or_default()
     }
 
     /// Does all device events due at `now`, and what follows from them.
@@ -210,17 +221,27 @@ impl Machine {
         if core.run(&mut self.cache, limit) == Stop::Device {
             self.after_device_access(index);
         }
-        debug_assert!(self.cpus[index].ledger.adds_up(), "a charge went past the ledger");
+        debug_assert!(
+            self.cpus[index].ledger.adds_up(),
+            "a charge went past the ledger"
+        );
     }
 
     fn after_device_access(&mut self, index: usize) {
         for mark in std::mem::take(&mut self.board.marks) {
-            let event = Event::Mark { mark: mark.mark as u32, argument: mark.argument, cr3: mark.cr3 };
-            self.tracer.emit(mark.at.cycles(), Source::Cpu(mark.cpu), event);
+            let event = Event::Mark {
+                mark: mark.mark as u32,
+                argument: mark.argument,
+                cr3: mark.cr3,
+            };
+            self.tracer
+                .emit(mark.at.cycles(), Source::Cpu(mark.cpu), event);
             self.pauses.push_back(Pause::Mark(mark));
         }
         for sent in std::mem::take(&mut self.board.ipis) {
-            self.cpus[index].ledger.charge(Category::Ipi, self.profile.ipi);
+            self.cpus[index]
+                .ledger
+                .charge(Category::Ipi, self.profile.ipi);
             let now = self.clock(index);
             self.route(sent.ipi, sent.from, now);
         }
@@ -254,7 +275,8 @@ impl Machine {
             Delivery::Startup(vector) => {
                 idle_until(cpu, now);
                 if cpu.startup(vector) {
-                    self.tracer.emit(now.cycles(), cpu.source(), Event::Startup { vector });
+                    self.tracer
+                        .emit(now.cycles(), cpu.source(), Event::Startup { vector });
                 }
             }
             // DEPARTS: NMIs are dropped; no processor here takes vector 2 by interrupt yet.
@@ -265,7 +287,11 @@ impl Machine {
     /// Charges every idle processor up to the machine's time, so that ledgers can be compared.
     fn settle_idle(&mut self) {
         let now = self.now();
-        for cpu in self.cpus.iter_mut().filter(|c| c.activity != Activity::Running) {
+        for cpu in self
+            .cpus
+            .iter_mut()
+            .filter(|c| c.activity != Activity::Running)
+        {
             idle_until(cpu, now);
         }
     }
@@ -279,10 +305,24 @@ fn idle_until(cpu: &mut cpu::Cpu, time: Ticks) {
 /// How a trace spells what the disk did.
 fn traced(event: &AhciEvent) -> Option<Event> {
     Some(match event {
-        AhciEvent::CommandIssued { slot, command, lba, sectors, .. } => {
-            Event::Command { slot: *slot, command: *command, lba: *lba, sectors: *sectors }
-        }
-        AhciEvent::Sector { lba, direction, pieces, .. } => Event::Sector {
+        AhciEvent::CommandIssued {
+            slot,
+            command,
+            lba,
+            sectors,
+            ..
+        } => Event::Command {
+            slot: *slot,
+            command: *command,
+            lba: *lba,
+            sectors: *sectors,
+        },
+        AhciEvent::Sector {
+            lba,
+            direction,
+            pieces,
+            ..
+        } => Event::Sector {
             direction: match direction {
                 Direction::ToMemory => trace::Direction::Read,
                 Direction::ToDisk => trace::Direction::Write,
@@ -290,8 +330,10 @@ fn traced(event: &AhciEvent) -> Option<Event> {
             lba: *lba,
             at: pieces.first()?.at,
         },
-        AhciEvent::Completed { slot, status, .. } => Event::Completed { slot: *slot, status: status.bits() },
+        AhciEvent::Completed { slot, status, .. } => Event::Completed {
+            slot: *slot,
+            status: status.bits(),
+        },
         _ => return None,
     })
 }
-

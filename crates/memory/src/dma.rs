@@ -33,7 +33,10 @@ impl<'m> Dma<'m> {
     /// A window on `ram`, open while the device's PCI Bus Master Enable bit is set.
     #[must_use]
     pub const fn new(ram: &'m Ram, bus_master_enable: bool) -> Self {
-        Self { ram, bus_master_enable }
+        Self {
+            ram,
+            bus_master_enable,
+        }
     }
 
     /// Fills `out` from memory at `at`.
@@ -43,7 +46,11 @@ impl<'m> Dma<'m> {
     /// [`DmaError`]; `out` is unchanged.
     pub fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DmaError> {
         let to = self.check(at, out.len() as u64)?;
-        if self.ram.read_bytes(to, out) { Ok(()) } else { Err(not_ram(at, out.len() as u64)) }
+        if self.ram.read_bytes(to, out) {
+            Ok(())
+        } else {
+            Err(not_ram(at, out.len() as u64))
+        }
     }
 
     /// Stores `bytes` to memory at `at`.
@@ -54,7 +61,11 @@ impl<'m> Dma<'m> {
     /// refused, not clipped.
     pub fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DmaError> {
         let to = self.check(at, bytes.len() as u64)?;
-        if self.ram.write_bytes(to, bytes) { Ok(()) } else { Err(not_ram(at, bytes.len() as u64)) }
+        if self.ram.write_bytes(to, bytes) {
+            Ok(())
+        } else {
+            Err(not_ram(at, bytes.len() as u64))
+        }
     }
 
     fn check(&self, at: u64, len: u64) -> Result<PhysAddr, DmaError> {
@@ -80,13 +91,22 @@ mod tests {
         let at = (2 << 20) - 2;
         assert_eq!(dma.write(at, b"abcd"), Err(DmaError::NotRam { at, len: 4 }));
         assert_eq!(ram.read::<u16>(PhysAddr::new(at)), Some(0));
-        assert_eq!(dma.write(u64::MAX, b"a"), Err(DmaError::NotRam { at: u64::MAX, len: 1 }));
+        assert_eq!(
+            dma.write(u64::MAX, b"a"),
+            Err(DmaError::NotRam {
+                at: u64::MAX,
+                len: 1
+            })
+        );
     }
 
     #[test]
     fn a_device_that_is_no_bus_master_reaches_nothing() {
         let ram = Ram::new(2 << 20).unwrap();
-        assert_eq!(Dma::new(&ram, false).write(0, b"a"), Err(DmaError::MasterDisabled));
+        assert_eq!(
+            Dma::new(&ram, false).write(0, b"a"),
+            Err(DmaError::MasterDisabled)
+        );
         assert_eq!(ram.read::<u8>(PhysAddr::new(0)), Some(0));
     }
 }

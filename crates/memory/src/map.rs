@@ -73,13 +73,20 @@ impl<D: Copy + Eq> AddressMap<D> {
     /// A map in which nobody answers.
     #[must_use]
     pub const fn new() -> Self {
-        Self { windows: Vec::new() }
+        Self {
+            windows: Vec::new(),
+        }
     }
 
     /// Puts the window of `device` at `base`, or moves it there.
     pub fn place(&mut self, device: D, base: PhysAddr, len: u64, access: Access) {
         self.remove(device);
-        self.windows.push(Window { base, len, access, device });
+        self.windows.push(Window {
+            base,
+            len,
+            access,
+            device,
+        });
     }
 
     /// Takes the window of `device` off the map.
@@ -91,7 +98,10 @@ impl<D: Copy + Eq> AddressMap<D> {
     #[must_use]
     pub fn region(&self, at: PhysAddr) -> Region<D> {
         match self.window(at) {
-            Some((window, offset)) => Region::Mmio { device: window.device, offset },
+            Some((window, offset)) => Region::Mmio {
+                device: window.device,
+                offset,
+            },
             None => Region::Unclaimed,
         }
     }
@@ -129,7 +139,13 @@ impl<D: Copy + Eq> AddressMap<D> {
     /// Writes `width` at `at`, handing `device` each aligned dword that is wholly written.
     ///
     /// The rest, and what nobody claims, is dropped.
-    pub fn write(&self, at: PhysAddr, width: Width, value: u64, mut device: impl FnMut(D, u64, u32)) {
+    pub fn write(
+        &self,
+        at: PhysAddr,
+        width: Width,
+        value: u64,
+        mut device: impl FnMut(D, u64, u32),
+    ) {
         let mut done = at.get().next_multiple_of(4) - at.get();
         while done + 4 <= width.bytes() {
             if let Some((w, offset)) = self.window(at.add(done)) {
@@ -194,10 +210,17 @@ mod tests {
     fn a_write_that_is_not_a_whole_dword_reaches_no_device() {
         let mut seen = Vec::new();
         for (at, width) in [(0, Width::Byte), (0, Width::Word), (2, Width::Dword)] {
-            map().write(BASE.add(at), width, 0x1122_3344, |_, o, v| seen.push((o, v)));
+            map().write(BASE.add(at), width, 0x1122_3344, |_, o, v| {
+                seen.push((o, v))
+            });
         }
         assert_eq!(seen, []);
-        map().write(BASE.add(2), Width::Qword, 0x1122_3344_5566_7788, |_, o, v| seen.push((o, v)));
+        map().write(
+            BASE.add(2),
+            Width::Qword,
+            0x1122_3344_5566_7788,
+            |_, o, v| seen.push((o, v)),
+        );
         assert_eq!(seen, [(4, 0x3344_5566)]);
     }
 
@@ -208,7 +231,10 @@ mod tests {
         assert_eq!(map.region(BASE), Region::Unclaimed);
         assert_eq!(
             map.region(PhysAddr::new(0xe000_0010)),
-            Region::Mmio { device: 7, offset: 0x10 }
+            Region::Mmio {
+                device: 7,
+                offset: 0x10
+            }
         );
     }
 }

@@ -65,7 +65,9 @@ pub struct Ram {
 
 impl std::fmt::Debug for Ram {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ram").field("len_bytes", &self.len).finish_non_exhaustive()
+        f.debug_struct("Ram")
+            .field("len_bytes", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,7 +127,8 @@ impl Ram {
     /// This is the index [`CodeMap`] uses.
     #[must_use]
     pub fn page_index(&self, at: PhysAddr) -> Option<usize> {
-        self.offset(at.frame_base(), PAGE_BYTES).map(|o| o / PAGE_LEN)
+        self.offset(at.frame_base(), PAGE_BYTES)
+            .map(|o| o / PAGE_LEN)
     }
 
     /// Offset in the mapping of `len` bytes at `at`, if all of them are RAM.

@@ -139,30 +139,74 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Exception { vector, code: Some(code), rip, cpl } => {
-                write!(f, "exception vector={vector} code={code:#x} rip={rip:#x} cpl={cpl}")
+            Self::Exception {
+                vector,
+                code: Some(code),
+                rip,
+                cpl,
+            } => {
+                write!(
+                    f,
+                    "exception vector={vector} code={code:#x} rip={rip:#x} cpl={cpl}"
+                )
             }
-            Self::Exception { vector, code: None, rip, cpl } => {
+            Self::Exception {
+                vector,
+                code: None,
+                rip,
+                cpl,
+            } => {
                 write!(f, "exception vector={vector} rip={rip:#x} cpl={cpl}")
             }
-            Self::PageFault(p) => write!(f, "page-fault va={:#x} code={:#x}", p.linear.get(), p.code),
+            Self::PageFault(p) => {
+                write!(f, "page-fault va={:#x} code={:#x}", p.linear.get(), p.code)
+            }
             Self::Interrupt { vector, rip } => write!(f, "interrupt vector={vector} rip={rip:#x}"),
             Self::Cr3 { value } => write!(f, "cr3 value={value:#x}"),
             Self::Invlpg { va } => write!(f, "invlpg va={:#x}", va.get()),
             Self::Syscall { number } => write!(f, "syscall number={number}"),
-            Self::SetAccessedDirty { va, entries } => write!(f, "set-ad va={:#x} entries={entries}", va.get()),
-            Self::Mmio { at, direction, value } => {
-                write!(f, "mmio-{} at={:#x} value={value:#x}", word(direction), at.get())
+            Self::SetAccessedDirty { va, entries } => {
+                write!(f, "set-ad va={:#x} entries={entries}", va.get())
             }
-            Self::Mark { mark, argument, cr3 } => write!(f, "mark {mark:#x} argument={argument:#x} cr3={cr3:#x}"),
-            Self::Command { slot, command, lba, sectors } => {
-                write!(f, "command slot={slot} ata={command:#x} lba={lba} sectors={sectors}")
+            Self::Mmio {
+                at,
+                direction,
+                value,
+            } => {
+                write!(
+                    f,
+                    "mmio-{} at={:#x} value={value:#x}",
+                    word(direction),
+                    at.get()
+                )
             }
-            Self::Sector { direction, lba, at } => write!(f, "sector-{} lba={lba} at={at:#x}", word(direction)),
-            Self::Completed { slot, status } => write!(f, "completed slot={slot} status={status:#x}"),
+            Self::Mark {
+                mark,
+                argument,
+                cr3,
+            } => write!(f, "mark {mark:#x} argument={argument:#x} cr3={cr3:#x}"),
+            Self::Command {
+                slot,
+                command,
+                lba,
+                sectors,
+            } => {
+                write!(
+                    f,
+                    "command slot={slot} ata={command:#x} lba={lba} sectors={sectors}"
+                )
+            }
+            Self::Sector { direction, lba, at } => {
+                write!(f, "sector-{} lba={lba} at={at:#x}", word(direction))
+            }
+            Self::Completed { slot, status } => {
+                write!(f, "completed slot={slot} status={status:#x}")
+            }
             Self::Halt => f.write_str("halt"),
             Self::Startup { vector } => write!(f, "startup vector={vector:#x}"),
-            Self::Missing { rip, bytes } => write!(f, "missing-instruction rip={rip:#x} bytes={bytes:02x?}"),
+            Self::Missing { rip, bytes } => {
+                write!(f, "missing-instruction rip={rip:#x} bytes={bytes:02x?}")
+            }
         }
     }
 }

@@ -97,14 +97,18 @@ fn keeping_carry<W: Word>(c: &mut Core<'_>, f: impl FnOnce(&mut u64) -> W) -> W 
 struct Inc;
 impl Unary for Inc {
     fn exec<W: Word, D: Target>(c: &mut Core<'_>, op: &Op) -> Done {
-        D::update::<W>(c, op, |c, a| keeping_carry(c, |f| flags::add(a, W::low(1), 0, f)))
+        D::update::<W>(c, op, |c, a| {
+            keeping_carry(c, |f| flags::add(a, W::low(1), 0, f))
+        })
     }
 }
 
 struct Dec;
 impl Unary for Dec {
     fn exec<W: Word, D: Target>(c: &mut Core<'_>, op: &Op) -> Done {
-        D::update::<W>(c, op, |c, a| keeping_carry(c, |f| flags::sub(a, W::low(1), 0, f)))
+        D::update::<W>(c, op, |c, a| {
+            keeping_carry(c, |f| flags::sub(a, W::low(1), 0, f))
+        })
     }
 }
 
@@ -135,7 +139,11 @@ fn accumulator<W: Word>(c: &Core<'_>) -> u128 {
 
 fn set_accumulator<W: Word>(c: &mut Core<'_>, low: u64, high: u64) {
     if W::BITS == 8 {
-        u16::set_reg(&mut c.cpu.regs, reg::RAX as u8, ((high & 0xff) << 8 | low & 0xff) as u16);
+        u16::set_reg(
+            &mut c.cpu.regs,
+            reg::RAX as u8,
+            ((high & 0xff) << 8 | low & 0xff) as u16,
+        );
         return;
     }
     W::set_reg(&mut c.cpu.regs, reg::RAX as u8, W::low(low));
@@ -202,16 +210,18 @@ fn imul3<W: Word, S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
 }
 
 fn imul(instr: &Instruction) -> Option<Exec> {
-    Some(match (instr.op_count(), instr.op1_kind(), operand_bytes(instr, 0)) {
-        (1, ..) => return unary::<Imul1>(instr),
-        (2, ..) => return binary::<Imul2>(instr),
-        (_, OpKind::Register, 2) => imul3::<u16, Reg<1>>,
-        (_, OpKind::Register, 4) => imul3::<u32, Reg<1>>,
-        (_, OpKind::Register, _) => imul3::<u64, Reg<1>>,
-        (_, _, 2) => imul3::<u16, Mem>,
-        (_, _, 4) => imul3::<u32, Mem>,
-        _ => imul3::<u64, Mem>,
-    })
+    Some(
+        match (instr.op_count(), instr.op1_kind(), operand_bytes(instr, 0)) {
+            (1, ..) => return unary::<Imul1>(instr),
+            (2, ..) => return binary::<Imul2>(instr),
+            (_, OpKind::Register, 2) => imul3::<u16, Reg<1>>,
+            (_, OpKind::Register, 4) => imul3::<u32, Reg<1>>,
+            (_, OpKind::Register, _) => imul3::<u64, Reg<1>>,
+            (_, _, 2) => imul3::<u16, Mem>,
+            (_, _, 4) => imul3::<u32, Mem>,
+            _ => imul3::<u64, Mem>,
+        },
+    )
 }
 
 struct Div;
@@ -273,7 +283,13 @@ impl Binary for CmpxchgMem {
     fn exec<W: Word, D: Target, S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
         let new = S::get::<W>(c, op)?;
         // Written in either case: hardware always runs the write cycle.
-        D::update::<W>(c, op, |c, old| if compare_accumulator(c, old) { new } else { old })
+        D::update::<W>(c, op, |c, old| {
+            if compare_accumulator(c, old) {
+                new
+            } else {
+                old
+            }
+        })
     }
 }
 
@@ -282,7 +298,11 @@ struct CmpxchgReg;
 impl Binary for CmpxchgReg {
     fn exec<W: Word, D: Target, S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
         let (new, old) = (S::get::<W>(c, op)?, D::get::<W>(c, op)?);
-        if compare_accumulator(c, old) { D::set(c, op, new) } else { Ok(()) }
+        if compare_accumulator(c, old) {
+            D::set(c, op, new)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -311,7 +331,8 @@ fn cmpxchg16b(c: &mut Core<'_>, op: &Op) -> Done {
     if !va.get().is_multiple_of(16) {
         return Err(Exception::Gp(0));
     }
-    let wide = |high: usize, low: usize| u128::from(c.cpu.regs[high]) << 64 | u128::from(c.cpu.regs[low]);
+    let wide =
+        |high: usize, low: usize| u128::from(c.cpu.regs[high]) << 64 | u128::from(c.cpu.regs[low]);
     let (expected, new) = (wide(reg::RDX, reg::RAX), wide(reg::RCX, reg::RBX));
     // Write permission is needed even if nothing is exchanged.
     c.place_rmw::<u64>(op)?;

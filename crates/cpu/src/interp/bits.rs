@@ -73,8 +73,15 @@ fn in_string<O: BitOp, W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
     let offset = W::reg(&c.cpu.regs, op.r[1]).sx().cast_signed();
     let words = offset.div_euclid(i64::from(W::BITS));
     let bit = 1 << offset.rem_euclid(i64::from(W::BITS));
-    let at = c.ea(op).wrapping_add((words * (i64::from(W::BITS) / 8)).cast_unsigned()) & op.addr_mask;
-    let access = if O::WRITES { Access::Write } else { Access::Read };
+    let at = c
+        .ea(op)
+        .wrapping_add((words * (i64::from(W::BITS) / 8)).cast_unsigned())
+        & op.addr_mask;
+    let access = if O::WRITES {
+        Access::Write
+    } else {
+        Access::Read
+    };
     let va = c.linear(op.seg, at, W::BYTES, access)?;
     let place = c.place(va, W::BYTES, access, c.explicit())?;
     let value = c.get::<W>(place).zx();

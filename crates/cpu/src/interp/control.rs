@@ -38,12 +38,21 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Cld => Some(|c, _| flag(c, DF, false)),
         Mnemonic::Std => Some(|c, _| flag(c, DF, true)),
         // Hints and barriers: one processor executes at a time, in order, so all are met.
-        Mnemonic::Nop | Mnemonic::Pause | Mnemonic::Endbr64 | Mnemonic::Endbr32 => Some(|_, _| Ok(())),
+        Mnemonic::Nop | Mnemonic::Pause | Mnemonic::Endbr64 | Mnemonic::Endbr32 => {
+            Some(|_, _| Ok(()))
+        }
         // Encodings kept free as NOPs, which newer processors gave to CET and cache hints.
-        Mnemonic::Reservednop | Mnemonic::Rdsspd | Mnemonic::Rdsspq | Mnemonic::Cldemote => Some(|_, _| Ok(())),
+        Mnemonic::Reservednop | Mnemonic::Rdsspd | Mnemonic::Rdsspq | Mnemonic::Cldemote => {
+            Some(|_, _| Ok(()))
+        }
         Mnemonic::Mfence | Mnemonic::Lfence | Mnemonic::Sfence => Some(|_, _| Ok(())),
-        Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1 | Mnemonic::Prefetcht2 | Mnemonic::Prefetchnta
-        | Mnemonic::Prefetchw | Mnemonic::Prefetchwt1 | Mnemonic::Prefetch => Some(|_, _| Ok(())),
+        Mnemonic::Prefetcht0
+        | Mnemonic::Prefetcht1
+        | Mnemonic::Prefetcht2
+        | Mnemonic::Prefetchnta
+        | Mnemonic::Prefetchw
+        | Mnemonic::Prefetchwt1
+        | Mnemonic::Prefetch => Some(|_, _| Ok(())),
         Mnemonic::Clflush => Some(clflush),
         Mnemonic::Ud2 | Mnemonic::Ud1 | Mnemonic::Ud0 => Some(|_, _| Err(Exception::Ud)),
         _ if instr.flow_control() == FlowControl::ConditionalBranch => jcc(instr),
@@ -176,7 +185,12 @@ fn return_near<W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
 }
 
 fn ret(instr: &Instruction) -> Option<Exec> {
-    let popped = instr.stack_pointer_increment() - if instr.op_count() == 1 { i32::from(instr.immediate16()) } else { 0 };
+    let popped = instr.stack_pointer_increment()
+        - if instr.op_count() == 1 {
+            i32::from(instr.immediate16())
+        } else {
+            0
+        };
     Some(match popped {
         2 => return_near::<u16>,
         4 => return_near::<u32>,
@@ -185,11 +199,19 @@ fn ret(instr: &Instruction) -> Option<Exec> {
 }
 
 fn branch_if<const CODE: u8>(c: &mut Core<'_>, op: &Op) -> Done {
-    if flags::condition(c.cpu.flags, CODE) { jump_relative::<u64>(c, op) } else { Ok(()) }
+    if flags::condition(c.cpu.flags, CODE) {
+        jump_relative::<u64>(c, op)
+    } else {
+        Ok(())
+    }
 }
 
 fn branch_if_narrow<const CODE: u8, W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
-    if flags::condition(c.cpu.flags, CODE) { jump_relative::<W>(c, op) } else { Ok(()) }
+    if flags::condition(c.cpu.flags, CODE) {
+        jump_relative::<W>(c, op)
+    } else {
+        Ok(())
+    }
 }
 
 fn jcc(instr: &Instruction) -> Option<Exec> {
@@ -251,7 +273,11 @@ tests! {
 /// JrCXZ and LOOPcc; the counter's width is the address size.
 fn count_branch<W: Word, T: Test>(c: &mut Core<'_>, op: &Op) -> Done {
     let old = W::reg(&c.cpu.regs, reg::RCX as u8);
-    let count = if T::COUNTS { W::low(old.zx().wrapping_sub(1)) } else { old };
+    let count = if T::COUNTS {
+        W::low(old.zx().wrapping_sub(1))
+    } else {
+        old
+    };
     if T::taken(count.zx(), c.cpu.flags & ZF != 0) {
         let to = match c.cpu.code_size {
             crate::state::CodeSize::Bits16 => target::<u16>(c, op),
@@ -269,10 +295,18 @@ fn count_branch<W: Word, T: Test>(c: &mut Core<'_>, op: &Op) -> Done {
 fn loops<T: Test>(instr: &Instruction) -> Option<Exec> {
     use iced_x86::Code;
     Some(match instr.code() {
-        Code::Loop_rel8_16_CX | Code::Loop_rel8_32_CX | Code::Loope_rel8_16_CX | Code::Loope_rel8_32_CX
-        | Code::Loopne_rel8_16_CX | Code::Loopne_rel8_32_CX => count_branch::<u16, T>,
-        Code::Loop_rel8_64_RCX | Code::Loop_rel8_16_RCX | Code::Loope_rel8_64_RCX | Code::Loope_rel8_16_RCX
-        | Code::Loopne_rel8_64_RCX | Code::Loopne_rel8_16_RCX => count_branch::<u64, T>,
+        Code::Loop_rel8_16_CX
+        | Code::Loop_rel8_32_CX
+        | Code::Loope_rel8_16_CX
+        | Code::Loope_rel8_32_CX
+        | Code::Loopne_rel8_16_CX
+        | Code::Loopne_rel8_32_CX => count_branch::<u16, T>,
+        Code::Loop_rel8_64_RCX
+        | Code::Loop_rel8_16_RCX
+        | Code::Loope_rel8_64_RCX
+        | Code::Loope_rel8_16_RCX
+        | Code::Loopne_rel8_64_RCX
+        | Code::Loopne_rel8_16_RCX => count_branch::<u64, T>,
         _ => count_branch::<u32, T>,
     })
 }

@@ -30,7 +30,11 @@ fn widen<N: Word, W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
 
 /// Fills DX, EDX or RDX with the accumulator's sign.
 fn spread<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
-    let sign = if W::low(c.cpu.regs[reg::RAX]).sign() { u64::MAX } else { 0 };
+    let sign = if W::low(c.cpu.regs[reg::RAX]).sign() {
+        u64::MAX
+    } else {
+        0
+    };
     W::set_reg(&mut c.cpu.regs, reg::RDX as u8, W::low(sign));
     Ok(())
 }

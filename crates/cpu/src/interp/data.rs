@@ -33,7 +33,11 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Popa => Some(popa::<u16>),
         Mnemonic::Popad => Some(popa::<u32>),
         Mnemonic::Xchg => binary::<Xchg>(instr),
-        Mnemonic::Bswap => Some(if operand_bytes(instr, 0) == 8 { bswap64 } else { bswap32 }),
+        Mnemonic::Bswap => Some(if operand_bytes(instr, 0) == 8 {
+            bswap64
+        } else {
+            bswap32
+        }),
         Mnemonic::Movbe => binary::<Movbe>(instr),
         Mnemonic::Pushf => Some(pushf::<u16>),
         Mnemonic::Pushfd => Some(pushf::<u32>),
@@ -73,14 +77,19 @@ fn mov(instr: &Instruction) -> Option<Exec> {
         });
     }
     // Control and debug registers belong to `system`.
-    if [to, from].into_iter().any(|r| r.is_cr() || r.is_dr() || r.is_tr()) {
+    if [to, from]
+        .into_iter()
+        .any(|r| r.is_cr() || r.is_dr() || r.is_tr())
+    {
         return None;
     }
     binary::<Mov>(instr)
 }
 
 fn mov_to_segment<S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
-    let which = SegReg::from_number(op.r[0]).filter(|r| *r != SegReg::Cs).ok_or(Exception::Ud)?;
+    let which = SegReg::from_number(op.r[0])
+        .filter(|r| *r != SegReg::Cs)
+        .ok_or(Exception::Ud)?;
     let selector = S::get::<u16>(c, op)?;
     c.load_data_segment(which, Selector(selector))?;
     if which == SegReg::Ss {
@@ -204,7 +213,9 @@ fn pop_mem<W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
 }
 
 fn pop_segment<W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
-    let which = SegReg::from_number(op.r[0]).filter(|r| *r != SegReg::Cs).ok_or(Exception::Ud)?;
+    let which = SegReg::from_number(op.r[0])
+        .filter(|r| *r != SegReg::Cs)
+        .ok_or(Exception::Ud)?;
     let old = c.cpu.regs[reg::RSP];
     let selector = (c.pop::<W>()?.zx() & 0xffff) as u16;
     let result = c.load_data_segment(which, Selector(selector));
@@ -234,7 +245,11 @@ fn pop(instr: &Instruction) -> Option<Exec> {
 fn pusha<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
     let old = c.cpu.regs[reg::RSP];
     for number in 0..8 {
-        let value = if number == reg::RSP { old } else { c.cpu.regs[number] };
+        let value = if number == reg::RSP {
+            old
+        } else {
+            c.cpu.regs[number]
+        };
         if let Err(e) = c.push(W::low(value)) {
             c.cpu.regs[reg::RSP] = old;
             return Err(e);
@@ -249,7 +264,10 @@ fn popa<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
     for value in values.iter_mut().rev() {
         *value = c.pop().inspect_err(|_| c.cpu.regs[reg::RSP] = old)?;
     }
-    for (number, value) in (0..).zip(values).filter(|(n, _)| usize::from(*n) != reg::RSP) {
+    for (number, value) in (0..)
+        .zip(values)
+        .filter(|(n, _)| usize::from(*n) != reg::RSP)
+    {
         W::set_reg(&mut c.cpu.regs, number, value);
     }
     Ok(())
@@ -298,9 +316,22 @@ fn cmov(instr: &Instruction) -> Option<Exec> {
 const fn is_cmov(m: Mnemonic) -> bool {
     matches!(
         m,
-        Mnemonic::Cmovo | Mnemonic::Cmovno | Mnemonic::Cmovb | Mnemonic::Cmovae | Mnemonic::Cmove | Mnemonic::Cmovne
-            | Mnemonic::Cmovbe | Mnemonic::Cmova | Mnemonic::Cmovs | Mnemonic::Cmovns | Mnemonic::Cmovp
-            | Mnemonic::Cmovnp | Mnemonic::Cmovl | Mnemonic::Cmovge | Mnemonic::Cmovle | Mnemonic::Cmovg
+        Mnemonic::Cmovo
+            | Mnemonic::Cmovno
+            | Mnemonic::Cmovb
+            | Mnemonic::Cmovae
+            | Mnemonic::Cmove
+            | Mnemonic::Cmovne
+            | Mnemonic::Cmovbe
+            | Mnemonic::Cmova
+            | Mnemonic::Cmovs
+            | Mnemonic::Cmovns
+            | Mnemonic::Cmovp
+            | Mnemonic::Cmovnp
+            | Mnemonic::Cmovl
+            | Mnemonic::Cmovge
+            | Mnemonic::Cmovle
+            | Mnemonic::Cmovg
     )
 }
 
@@ -338,7 +369,8 @@ impl Core<'_> {
     /// RF stays clear: it lasts until the next instruction has executed, and only
     /// instruction breakpoints, which do not fire, could see it.
     pub(crate) fn load_flags(&mut self, image: u64, bits: u32) {
-        let mut writable = Rflags::STATUS | Rflags::TF | Rflags::DF | Rflags::NT | Rflags::AC | Rflags::ID;
+        let mut writable =
+            Rflags::STATUS | Rflags::TF | Rflags::DF | Rflags::NT | Rflags::AC | Rflags::ID;
         if self.cpu.cpl == 0 {
             writable |= Rflags::IOPL_LOW | Rflags::IOPL_HIGH;
         }

@@ -25,7 +25,11 @@ use iced_x86::{FlowControl, Instruction, Mnemonic};
 
 /// Lowers one decoded instruction.
 pub(crate) fn lower(instr: &Instruction) -> Op {
-    let exec = if instr.is_invalid() { undefined } else { select(instr).unwrap_or(missing) };
+    let exec = if instr.is_invalid() {
+        undefined
+    } else {
+        select(instr).unwrap_or(missing)
+    };
     Op::lower(instr, exec)
 }
 

@@ -16,7 +16,11 @@ pub(crate) trait Target: Source {
     fn set<W: Word>(c: &mut Core<'_>, op: &Op, value: W) -> Result<(), Exception>;
 
     /// Replaces the operand by `f` of it; a memory operand needs write permission from the start.
-    fn update<W: Word>(c: &mut Core<'_>, op: &Op, f: impl FnOnce(&mut Core<'_>, W) -> W) -> Result<(), Exception>;
+    fn update<W: Word>(
+        c: &mut Core<'_>,
+        op: &Op,
+        f: impl FnOnce(&mut Core<'_>, W) -> W,
+    ) -> Result<(), Exception>;
 }
 
 /// Operand number `N`, a general register.
@@ -37,7 +41,11 @@ impl<const N: usize> Target for Reg<N> {
     }
 
     #[inline]
-    fn update<W: Word>(c: &mut Core<'_>, op: &Op, f: impl FnOnce(&mut Core<'_>, W) -> W) -> Result<(), Exception> {
+    fn update<W: Word>(
+        c: &mut Core<'_>,
+        op: &Op,
+        f: impl FnOnce(&mut Core<'_>, W) -> W,
+    ) -> Result<(), Exception> {
         let old = W::reg(&c.cpu.regs, op.r[N]);
         let new = f(c, old);
         W::set_reg(&mut c.cpu.regs, op.r[N], new);
@@ -62,7 +70,11 @@ impl Target for Mem {
     }
 
     #[inline]
-    fn update<W: Word>(c: &mut Core<'_>, op: &Op, f: impl FnOnce(&mut Core<'_>, W) -> W) -> Result<(), Exception> {
+    fn update<W: Word>(
+        c: &mut Core<'_>,
+        op: &Op,
+        f: impl FnOnce(&mut Core<'_>, W) -> W,
+    ) -> Result<(), Exception> {
         let place = c.place_rmw::<W>(op)?;
         let old = c.get(place);
         let new = f(c, old);

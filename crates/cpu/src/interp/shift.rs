@@ -153,7 +153,13 @@ impl ShiftOp for Rcr {
 /// A count of 0 changes no flag; a memory operand is still written.
 fn shift_by<O: ShiftOp, W: Word, D: Target, S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
     let count = masked::<W>(S::get::<u8>(c, op)?.zx());
-    D::update::<W>(c, op, |c, value| if count == 0 { value } else { O::apply(value, count, &mut c.cpu.flags) })
+    D::update::<W>(c, op, |c, value| {
+        if count == 0 {
+            value
+        } else {
+            O::apply(value, count, &mut c.cpu.flags)
+        }
+    })
 }
 
 fn shift<O: ShiftOp>(instr: &Instruction) -> Option<Exec> {
@@ -210,10 +216,19 @@ fn finish<W: Word>(old: W, result: W, carry: bool, flags: &mut u64) -> W {
     result
 }
 
-fn double_by<O: DoubleOp, W: Word, D: Target, const BY_CL: bool>(c: &mut Core<'_>, op: &Op) -> Done {
+fn double_by<O: DoubleOp, W: Word, D: Target, const BY_CL: bool>(
+    c: &mut Core<'_>,
+    op: &Op,
+) -> Done {
     let count = masked::<W>(if BY_CL { c.cpu.regs[reg::RCX] } else { op.imm });
     let filler = W::reg(&c.cpu.regs, op.r[1]);
-    D::update::<W>(c, op, |c, value| if count == 0 { value } else { O::apply(value, filler, count, &mut c.cpu.flags) })
+    D::update::<W>(c, op, |c, value| {
+        if count == 0 {
+            value
+        } else {
+            O::apply(value, filler, count, &mut c.cpu.flags)
+        }
+    })
 }
 
 fn double<O: DoubleOp>(instr: &Instruction) -> Option<Exec> {

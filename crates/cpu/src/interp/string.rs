@@ -128,13 +128,21 @@ fn index(c: &Core<'_>, op: &Op, number: usize) -> u64 {
 fn advance<W: Word>(c: &mut Core<'_>, op: &Op, number: usize, elements: u64) {
     let bytes = W::BYTES * elements;
     let old = index(c, op, number);
-    let new = if c.cpu.flags & DF == 0 { old.wrapping_add(bytes) } else { old.wrapping_sub(bytes) };
+    let new = if c.cpu.flags & DF == 0 {
+        old.wrapping_add(bytes)
+    } else {
+        old.wrapping_sub(bytes)
+    };
     set_index(c, op, number, new);
 }
 
 /// Segment of the destination: ES, without override.
 fn es(c: &Core<'_>) -> u8 {
-    if c.cpu.is_64bit() { FLAT } else { SegReg::Es as u8 }
+    if c.cpu.is_64bit() {
+        FLAT
+    } else {
+        SegReg::Es as u8
+    }
 }
 
 /// A string move or store: `bytes` cost what the profile says per page.

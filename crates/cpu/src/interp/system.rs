@@ -28,13 +28,31 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Mov if instr.op1_register().is_dr() => mov_from_dr,
         Mnemonic::Clts => clts,
         Mnemonic::Smsw => smsw(instr),
-        Mnemonic::Lmsw => if instr.op0_kind() == OpKind::Register { lmsw::<Reg<0>> } else { lmsw::<Mem> },
+        Mnemonic::Lmsw => {
+            if instr.op0_kind() == OpKind::Register {
+                lmsw::<Reg<0>>
+            } else {
+                lmsw::<Mem>
+            }
+        }
         Mnemonic::Lgdt => |c, op| load_table(c, op).map(|t| c.cpu.gdtr = t),
         Mnemonic::Lidt => |c, op| load_table(c, op).map(|t| c.cpu.idtr = t),
         Mnemonic::Sgdt => |c, op| store_table(c, op, c.cpu.gdtr),
         Mnemonic::Sidt => |c, op| store_table(c, op, c.cpu.idtr),
-        Mnemonic::Lldt => if instr.op0_kind() == OpKind::Register { lldt::<Reg<0>> } else { lldt::<Mem> },
-        Mnemonic::Ltr => if instr.op0_kind() == OpKind::Register { ltr::<Reg<0>> } else { ltr::<Mem> },
+        Mnemonic::Lldt => {
+            if instr.op0_kind() == OpKind::Register {
+                lldt::<Reg<0>>
+            } else {
+                lldt::<Mem>
+            }
+        }
+        Mnemonic::Ltr => {
+            if instr.op0_kind() == OpKind::Register {
+                ltr::<Reg<0>>
+            } else {
+                ltr::<Mem>
+            }
+        }
         Mnemonic::Sldt => store_selector::<Ldt>(instr),
         Mnemonic::Str => store_selector::<Task>(instr),
         Mnemonic::Invlpg => invlpg,
@@ -43,7 +61,10 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Wrmsr => wrmsr,
         Mnemonic::Rdtsc => rdtsc,
         Mnemonic::Rdtscp => rdtscp,
-        Mnemonic::Cpuid => |c, _| { c.cpuid(); Ok(()) },
+        Mnemonic::Cpuid => |c, _| {
+            c.cpuid();
+            Ok(())
+        },
         Mnemonic::Hlt => hlt,
         Mnemonic::Swapgs => swapgs,
         Mnemonic::Cli => cli,
@@ -59,18 +80,30 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
 impl Core<'_> {
     /// #GP(0) unless CPL is 0.
     fn need_cpl0(&self) -> Done {
-        if self.cpu.cpl == 0 { Ok(()) } else { Err(Exception::Gp(0)) }
+        if self.cpu.cpl == 0 {
+            Ok(())
+        } else {
+            Err(Exception::Gp(0))
+        }
     }
 
     /// #UD in real mode: LLDT, LTR, SLDT, STR.
     fn need_protected_mode(&self) -> Done {
-        if self.cpu.is_protected() { Ok(()) } else { Err(Exception::Ud) }
+        if self.cpu.is_protected() {
+            Ok(())
+        } else {
+            Err(Exception::Ud)
+        }
     }
 
     /// SGDT, SIDT, SLDT, STR and SMSW at CPL 3 under CR4.UMIP.
     fn check_umip(&self) -> Done {
         let prevented = self.cpu.cpl > 0 && self.cpu.cr4().contains(Cr4::UMIP);
-        if prevented { Err(Exception::Gp(0)) } else { Ok(()) }
+        if prevented {
+            Err(Exception::Gp(0))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether a device was accessed: events must be looked at before the next instruction.
@@ -95,7 +128,11 @@ impl Core<'_> {
             return Err(Exception::Gp(0));
         }
         let bits = self.read_system::<u16>(self.cpu.tr.base.wrapping_add(at))? >> (port % 8);
-        if u64::from(bits) & ((1 << bytes) - 1) == 0 { Ok(()) } else { Err(Exception::Gp(0)) }
+        if u64::from(bits) & ((1 << bytes) - 1) == 0 {
+            Ok(())
+        } else {
+            Err(Exception::Gp(0))
+        }
     }
 
     /// Where the TSS holds its I/O map base: the same in both formats.
@@ -107,7 +144,8 @@ impl Core<'_> {
     pub(crate) fn port_in(&mut self, port: u16, width: Width) -> u32 {
         self.charge(Category::MmioIrq, self.profile.mmio);
         self.leave = true;
-        self.bus.port_read(self.cpu.id, port, width, self.cpu.ledger.now())
+        self.bus
+            .port_read(self.cpu.id, port, width, self.cpu.ledger.now())
     }
 
     /// Writes a port; the permission was checked.
@@ -115,7 +153,8 @@ impl Core<'_> {
         self.charge(Category::MmioIrq, self.profile.mmio);
         self.leave = true;
         let cr3 = self.cpu.mmu.regs().cr3;
-        self.bus.port_write(self.cpu.id, port, width, value, cr3, self.cpu.ledger.now());
+        self.bus
+            .port_write(self.cpu.id, port, width, value, cr3, self.cpu.ledger.now());
     }
 
     /// MOV to CR0 and LMSW.
@@ -127,7 +166,8 @@ impl Core<'_> {
         }
         let new = Cr0::from_bits_truncate(raw) | Cr0::ET;
         let old = self.cpu.cr0();
-        let contradiction = new.contains(Cr0::PG) && !new.contains(Cr0::PE) || new.contains(Cr0::NW) && !new.contains(Cr0::CD);
+        let contradiction = new.contains(Cr0::PG) && !new.contains(Cr0::PE)
+            || new.contains(Cr0::NW) && !new.contains(Cr0::CD);
         if contradiction {
             return Err(Exception::Gp(0));
         }
@@ -157,12 +197,15 @@ impl Core<'_> {
         self.charge(Category::Flush, self.profile.mov_cr3);
         self.cpu.mmu.write_cr3(value);
         let event = Event::Cr3 { value };
-        self.tracer.emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
+        self.tracer
+            .emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
         Ok(())
     }
 
     fn write_cr4(&mut self, raw: u64) -> Done {
-        let new = Cr4::from_bits(raw).filter(|v| CR4_SUPPORTED.contains(*v)).ok_or(Exception::Gp(0))?;
+        let new = Cr4::from_bits(raw)
+            .filter(|v| CR4_SUPPORTED.contains(*v))
+            .ok_or(Exception::Gp(0))?;
         if self.cpu.is_ia32e() && !new.contains(Cr4::PAE) {
             return Err(Exception::Gp(0));
         }
@@ -173,12 +216,20 @@ impl Core<'_> {
 
 /// Operand width of control-register moves: 64 bits in 64-bit mode, else 32.
 fn cr_operand(c: &Core<'_>, value: u64) -> u64 {
-    if c.cpu.is_64bit() { value } else { value & 0xffff_ffff }
+    if c.cpu.is_64bit() {
+        value
+    } else {
+        value & 0xffff_ffff
+    }
 }
 
 /// #UD, at any privilege, for numbers that name no register.
 fn check_control_register(number: u8) -> Done {
-    if matches!(number, 0 | 2 | 3 | 4 | 8) { Ok(()) } else { Err(Exception::Ud) }
+    if matches!(number, 0 | 2 | 3 | 4 | 8) {
+        Ok(())
+    } else {
+        Err(Exception::Ud)
+    }
 }
 
 fn mov_to_cr(c: &mut Core<'_>, op: &Op) -> Done {
@@ -286,10 +337,16 @@ fn load_table(c: &mut Core<'_>, op: &Op) -> Result<TableRegister, Exception> {
     let limit = c.load_at::<u16>(op.seg, at)?;
     let from = at.wrapping_add(2) & op.addr_mask;
     let base = if c.cpu.is_64bit() {
-        VirtAddr::new(c.load_at::<u64>(op.seg, from)?).map_err(|_| Exception::Gp(0))?.get()
+        VirtAddr::new(c.load_at::<u64>(op.seg, from)?)
+            .map_err(|_| Exception::Gp(0))?
+            .get()
     } else {
         let raw = u64::from(c.load_at::<u32>(op.seg, from)?);
-        if op.operand_16 { raw & 0x00ff_ffff } else { raw }
+        if op.operand_16 {
+            raw & 0x00ff_ffff
+        } else {
+            raw
+        }
     };
     Ok(TableRegister { base, limit })
 }
@@ -302,11 +359,19 @@ fn store_table(c: &mut Core<'_>, op: &Op, table: TableRegister) -> Done {
     c.place(va, len, Access::Write, c.explicit())?;
     c.store_at(op.seg, at, table.limit)?;
     let to = at.wrapping_add(2) & op.addr_mask;
-    if c.cpu.is_64bit() { c.store_at(op.seg, to, table.base) } else { c.store_at(op.seg, to, u32::low(table.base)) }
+    if c.cpu.is_64bit() {
+        c.store_at(op.seg, to, table.base)
+    } else {
+        c.store_at(op.seg, to, u32::low(table.base))
+    }
 }
 
 /// Reads a system descriptor, 16 bytes of it in IA-32e mode.
-fn system_segment(c: &mut Core<'_>, selector: Selector, kinds: &[u8]) -> Result<Segment, Exception> {
+fn system_segment(
+    c: &mut Core<'_>,
+    selector: Selector,
+    kinds: &[u8],
+) -> Result<Segment, Exception> {
     let error = selector.error_code();
     if selector.is_local() {
         return Err(Exception::Gp(error));
@@ -350,7 +415,11 @@ fn ltr<S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
     if selector.is_null() {
         return Err(Exception::Gp(0));
     }
-    let kinds: &[u8] = if c.cpu.is_ia32e() { &[system_type::TSS_AVAILABLE] } else { &[1, system_type::TSS_AVAILABLE] };
+    let kinds: &[u8] = if c.cpu.is_ia32e() {
+        &[system_type::TSS_AVAILABLE]
+    } else {
+        &[1, system_type::TSS_AVAILABLE]
+    };
     let segment = system_segment(c, selector, kinds)?;
     let at = c.descriptor_address(selector, 8)?;
     c.write_system(at, segment.desc.0 | BUSY)?;
@@ -400,7 +469,11 @@ fn invlpg(c: &mut Core<'_>, op: &Op) -> Done {
         return Ok(());
     };
     c.cpu.mmu.invlpg(va);
-    c.tracer.emit(c.cpu.ledger.now().cycles(), c.cpu.source(), Event::Invlpg { va });
+    c.tracer.emit(
+        c.cpu.ledger.now().cycles(),
+        c.cpu.source(),
+        Event::Invlpg { va },
+    );
     Ok(())
 }
 
@@ -425,7 +498,11 @@ fn wrmsr(c: &mut Core<'_>, _: &Op) -> Done {
 
 fn check_tsd(c: &Core<'_>) -> Done {
     let refused = c.cpu.cr4().contains(Cr4::TSD) && c.cpu.cpl > 0;
-    if refused { Err(Exception::Gp(0)) } else { Ok(()) }
+    if refused {
+        Err(Exception::Gp(0))
+    } else {
+        Ok(())
+    }
 }
 
 fn rdtsc(c: &mut Core<'_>, _: &Op) -> Done {
@@ -445,7 +522,8 @@ fn hlt(c: &mut Core<'_>, _: &Op) -> Done {
     c.need_cpl0()?;
     c.cpu.activity = Activity::Halted;
     c.settle();
-    c.tracer.emit(c.cpu.ledger.now().cycles(), c.cpu.source(), Event::Halt);
+    c.tracer
+        .emit(c.cpu.ledger.now().cycles(), c.cpu.source(), Event::Halt);
     Ok(())
 }
 
@@ -462,7 +540,11 @@ fn swapgs(c: &mut Core<'_>, _: &Op) -> Done {
 
 /// CLI and STI need CPL ≤ IOPL in protected mode.
 fn check_iopl(c: &Core<'_>) -> Done {
-    if c.cpu.is_protected() && c.cpu.cpl > c.cpu.iopl() { Err(Exception::Gp(0)) } else { Ok(()) }
+    if c.cpu.is_protected() && c.cpu.cpl > c.cpu.iopl() {
+        Err(Exception::Gp(0))
+    } else {
+        Ok(())
+    }
 }
 
 fn cli(c: &mut Core<'_>, _: &Op) -> Done {
@@ -497,7 +579,11 @@ fn port_width(bytes: usize) -> Width {
 
 /// The port: DX, or the immediate byte.
 fn port_number<const BY_DX: bool>(c: &Core<'_>, op: &Op) -> u16 {
-    if BY_DX { u16::low(c.cpu.regs[reg::RDX]) } else { u16::low(op.imm & 0xff) }
+    if BY_DX {
+        u16::low(c.cpu.regs[reg::RDX])
+    } else {
+        u16::low(op.imm & 0xff)
+    }
 }
 
 fn input<W: Word, const BY_DX: bool>(c: &mut Core<'_>, op: &Op) -> Done {

@@ -23,19 +23,23 @@ type Done = Result<(), Exception>;
 
 pub(super) fn select(instr: &Instruction) -> Option<Exec> {
     Some(match instr.mnemonic() {
-        Mnemonic::Jmp if instr.is_jmp_far() || instr.is_jmp_far_indirect() => match far_bytes(instr) {
-            _ if instr.op0_kind() != OpKind::Memory => far_direct::<Jump>,
-            2 => far_indirect::<u16, Jump>,
-            4 => far_indirect::<u32, Jump>,
-            _ => far_indirect::<u64, Jump>,
-        },
-        Mnemonic::Call if instr.is_call_far() || instr.is_call_far_indirect() => match far_bytes(instr) {
-            2 if instr.op0_kind() != OpKind::Memory => far_direct::<Call<u16>>,
-            _ if instr.op0_kind() != OpKind::Memory => far_direct::<Call<u32>>,
-            2 => far_indirect::<u16, Call<u16>>,
-            4 => far_indirect::<u32, Call<u32>>,
-            _ => far_indirect::<u64, Call<u64>>,
-        },
+        Mnemonic::Jmp if instr.is_jmp_far() || instr.is_jmp_far_indirect() => {
+            match far_bytes(instr) {
+                _ if instr.op0_kind() != OpKind::Memory => far_direct::<Jump>,
+                2 => far_indirect::<u16, Jump>,
+                4 => far_indirect::<u32, Jump>,
+                _ => far_indirect::<u64, Jump>,
+            }
+        }
+        Mnemonic::Call if instr.is_call_far() || instr.is_call_far_indirect() => {
+            match far_bytes(instr) {
+                2 if instr.op0_kind() != OpKind::Memory => far_direct::<Call<u16>>,
+                _ if instr.op0_kind() != OpKind::Memory => far_direct::<Call<u32>>,
+                2 => far_indirect::<u16, Call<u16>>,
+                4 => far_indirect::<u32, Call<u32>>,
+                _ => far_indirect::<u64, Call<u64>>,
+            }
+        }
         Mnemonic::Retf => match instr.code() {
             Code::Retfw | Code::Retfw_imm16 => return_far::<u16>,
             Code::Retfd | Code::Retfd_imm16 => return_far::<u32>,
@@ -104,7 +108,11 @@ fn far_target(c: &mut Core<'_>, selector: Selector) -> Result<Segment, Exception
 }
 
 fn real_code(c: &Core<'_>, selector: Selector) -> Segment {
-    Segment { selector, base: u64::from(selector.0) << 4, ..*c.cpu.seg(SegReg::Cs) }
+    Segment {
+        selector,
+        base: u64::from(selector.0) << 4,
+        ..*c.cpu.seg(SegReg::Cs)
+    }
 }
 
 fn far_direct<T: Transfer>(c: &mut Core<'_>, op: &Op) -> Done {
@@ -122,7 +130,11 @@ impl Core<'_> {
     /// Loads CS and RIP together; RIP must suit the new segment.
     fn enter_code(&mut self, segment: Segment, rip: u64) -> Done {
         let long = self.cpu.is_ia32e() && segment.desc.is_long();
-        let fits = if long { VirtAddr::new(rip).is_ok() } else { rip <= u64::from(segment.limit) };
+        let fits = if long {
+            VirtAddr::new(rip).is_ok()
+        } else {
+            rip <= u64::from(segment.limit)
+        };
         if !fits {
             return Err(Exception::Gp(0));
         }
@@ -142,10 +154,19 @@ impl Core<'_> {
     }
 
     /// Reads the image an outer return finds: stack segment for the new privilege.
-    fn outer_stack(&mut self, selector: Selector, cpl: u8, code: &Segment) -> Result<Segment, Exception> {
+    fn outer_stack(
+        &mut self,
+        selector: Selector,
+        cpl: u8,
+        code: &Segment,
+    ) -> Result<Segment, Exception> {
         let long = self.cpu.is_ia32e() && code.desc.is_long();
         if selector.is_null() {
-            return if long && cpl < 3 && selector.rpl() == cpl { Ok(Segment::null(selector)) } else { Err(Exception::Gp(0)) };
+            return if long && cpl < 3 && selector.rpl() == cpl {
+                Ok(Segment::null(selector))
+            } else {
+                Err(Exception::Gp(0))
+            };
         }
         let error = selector.error_code();
         let desc = self.read_descriptor(selector)?;
@@ -165,7 +186,13 @@ impl Core<'_> {
             let segment = *self.cpu.seg(which);
             let desc = segment.desc;
             if desc.dpl() < self.cpu.cpl && desc.is_code_or_data() && !desc.is_conforming_code() {
-                self.cpu.load_segment(which, Segment { base: segment.base, ..Segment::null(Selector::NULL) });
+                self.cpu.load_segment(
+                    which,
+                    Segment {
+                        base: segment.base,
+                        ..Segment::null(Selector::NULL)
+                    },
+                );
             }
         }
     }
@@ -178,7 +205,8 @@ fn return_far<W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
         if !c.cpu.is_protected() {
             let segment = real_code(c, selector);
             c.enter_code(segment, rip)?;
-            c.cpu.set_stack_pointer(c.cpu.stack_pointer().wrapping_add(op.imm));
+            c.cpu
+                .set_stack_pointer(c.cpu.stack_pointer().wrapping_add(op.imm));
             return Ok(());
         }
         let cpl = selector.rpl();
@@ -186,7 +214,8 @@ fn return_far<W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
             return Err(Exception::Gp(selector.error_code()));
         }
         let segment = c.code_segment(selector, cpl)?;
-        c.cpu.set_stack_pointer(c.cpu.stack_pointer().wrapping_add(op.imm));
+        c.cpu
+            .set_stack_pointer(c.cpu.stack_pointer().wrapping_add(op.imm));
         if cpl == c.cpu.cpl {
             return c.enter_code(segment, rip);
         }
@@ -278,7 +307,11 @@ const DPL3: u64 = 3 << 45;
 const SYSRET_CODE32: Descriptor = Descriptor(0x00cf_9b00_0000_ffff);
 
 fn fixed(selector: u16, desc: Descriptor) -> Segment {
-    Segment { base: 0, limit: u32::MAX, ..Segment::from_descriptor(Selector(selector), desc) }
+    Segment {
+        base: 0,
+        limit: u32::MAX,
+        ..Segment::from_descriptor(Selector(selector), desc)
+    }
 }
 
 fn syscall(c: &mut Core<'_>, _: &Op) -> Done {
@@ -286,9 +319,12 @@ fn syscall(c: &mut Core<'_>, _: &Op) -> Done {
     if !c.cpu.is_64bit() || !c.cpu.efer().contains(Efer::SCE) {
         return Err(Exception::Ud);
     }
-    let event = Event::Syscall { number: c.cpu.regs[reg::RAX] };
+    let event = Event::Syscall {
+        number: c.cpu.regs[reg::RAX],
+    };
     c.charge(Category::Syscall, c.profile.syscall);
-    c.tracer.emit(c.cpu.ledger.now().cycles(), c.cpu.source(), event);
+    c.tracer
+        .emit(c.cpu.ledger.now().cycles(), c.cpu.source(), event);
     c.cpu.regs[reg::RCX] = c.cpu.rip();
     c.cpu.regs[reg::R11] = c.cpu.flags & !Rflags::RF.bits();
     c.cpu.set_rip(c.cpu.msr.lstar);
@@ -298,8 +334,10 @@ fn syscall(c: &mut Core<'_>, _: &Op) -> Done {
     c.single_step &= c.cpu.flags & Rflags::TF.bits() != 0;
     let selector = (c.cpu.msr.star >> 32 & 0xffff) as u16;
     c.cpu.cpl = 0;
-    c.cpu.load_segment(SegReg::Cs, fixed(selector & !3, SYSCALL_CODE));
-    c.cpu.load_segment(SegReg::Ss, fixed(selector.wrapping_add(8), SYSCALL_STACK));
+    c.cpu
+        .load_segment(SegReg::Cs, fixed(selector & !3, SYSCALL_CODE));
+    c.cpu
+        .load_segment(SegReg::Ss, fixed(selector.wrapping_add(8), SYSCALL_STACK));
     Ok(())
 }
 
@@ -314,12 +352,20 @@ fn sysret<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
     }
     c.charge(Category::Syscall, c.profile.sysret);
     let base = (c.cpu.msr.star >> 48 & 0xffff) as u16;
-    let (code, desc) = if W::BITS == 64 { (base.wrapping_add(16), SYSCALL_CODE) } else { (base, SYSRET_CODE32) };
+    let (code, desc) = if W::BITS == 64 {
+        (base.wrapping_add(16), SYSCALL_CODE)
+    } else {
+        (base, SYSRET_CODE32)
+    };
     let changeable = !(Rflags::RF | Rflags::VM).bits() & 0x003f_7fd7;
     c.cpu.flags = c.cpu.regs[reg::R11] & changeable | Rflags::ALWAYS_1.bits();
     c.cpu.cpl = 3;
-    c.cpu.load_segment(SegReg::Cs, fixed(code | 3, Descriptor(desc.0 | DPL3)));
-    c.cpu.load_segment(SegReg::Ss, fixed(base.wrapping_add(8) | 3, Descriptor(SYSCALL_STACK.0 | DPL3)));
+    c.cpu
+        .load_segment(SegReg::Cs, fixed(code | 3, Descriptor(desc.0 | DPL3)));
+    c.cpu.load_segment(
+        SegReg::Ss,
+        fixed(base.wrapping_add(8) | 3, Descriptor(SYSCALL_STACK.0 | DPL3)),
+    );
     c.cpu.set_rip(rip);
     Ok(())
 }

@@ -7,7 +7,10 @@
 //!
 //! Guest code is assembled by iced-x86 and lies in the test that runs it.
 
-#![expect(clippy::allow_attributes, reason = "`expect` would fail in the one test file that uses all of this")]
+#![expect(
+    clippy::allow_attributes,
+    reason = "`expect` would fail in the one test file that uses all of this"
+)]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use cost::{Ledger, Profile, Ticks};
@@ -81,7 +84,11 @@ const TSS_LIMIT: u64 = 104 + 32;
 pub(crate) type Asm = Result<(), IcedError>;
 
 /// Assembles code for `bits` at `origin`.
-pub(crate) fn assemble(bits: u32, origin: u64, f: impl FnOnce(&mut CodeAssembler) -> Asm) -> Vec<u8> {
+pub(crate) fn assemble(
+    bits: u32,
+    origin: u64,
+    f: impl FnOnce(&mut CodeAssembler) -> Asm,
+) -> Vec<u8> {
     let mut a = CodeAssembler::new(bits).unwrap();
     f(&mut a).unwrap();
     a.assemble(origin).unwrap()
@@ -201,7 +208,10 @@ impl Bench {
     /// Real mode, as a start-up IPI for page `page` leaves it.
     pub(crate) fn real(page: u8) -> Self {
         let mut cpu = Cpu::new(1);
-        assert!(cpu.startup(page), "an application processor waits for SIPI after reset");
+        assert!(
+            cpu.startup(page),
+            "an application processor waits for SIPI after reset"
+        );
         Self::new(cpu, 16)
     }
 
@@ -285,12 +295,21 @@ impl Bench {
         self.load(at::BOOT, &boot);
         self.cpu.set_rip(at::BOOT);
         self.run();
-        assert_eq!(self.cpu.rip(), at::BOOT + 0x100 + long.len() as u64, "64-bit mode was reached");
+        assert_eq!(
+            self.cpu.rip(),
+            at::BOOT + 0x100 + long.len() as u64,
+            "64-bit mode was reached"
+        );
     }
 
     /// A present interrupt gate to the handler of `vector`.
     pub(crate) fn gate(&self, vector: u8) -> Gate64 {
-        Gate64::interrupt(at::HANDLERS + 16 * u64::from(vector), Selector(sel::CODE64), 0, 0)
+        Gate64::interrupt(
+            at::HANDLERS + 16 * u64::from(vector),
+            Selector(sel::CODE64),
+            0,
+            0,
+        )
     }
 
     pub(crate) fn set_gate(&self, vector: u8, gate: Gate64) {
@@ -301,7 +320,10 @@ impl Bench {
     /// Lets `vectors` come in on a stack of their own.
     pub(crate) fn use_ist1(&mut self, vectors: &[u8]) -> &mut Self {
         for &vector in vectors {
-            self.set_gate(vector, Gate64::interrupt(self.gate(vector).offset(), Selector(sel::CODE64), 1, 0));
+            self.set_gate(
+                vector,
+                Gate64::interrupt(self.gate(vector).offset(), Selector(sel::CODE64), 1, 0),
+            );
         }
         self
     }
@@ -318,7 +340,10 @@ impl Bench {
 
     /// Writes bytes to RAM.
     pub(crate) fn load(&self, pa: u64, bytes: &[u8]) {
-        assert!(self.ram.write_bytes(PhysAddr::new(pa), bytes), "{pa:#x} is RAM");
+        assert!(
+            self.ram.write_bytes(PhysAddr::new(pa), bytes),
+            "{pa:#x} is RAM"
+        );
     }
 
     /// Maps the page at `va` to the frame `pa` with `bits` (P is added); flushes nothing.
@@ -340,7 +365,10 @@ impl Bench {
         for level in [Level::Pml4, Level::Pdpt, Level::Pd] {
             let at = table + 8 * va.index(level);
             if self.peek::<u64>(at) == 0 {
-                self.poke(at, self.tables | (Bits::P | Bits::RW | Bits::US | Bits::A).bits());
+                self.poke(
+                    at,
+                    self.tables | (Bits::P | Bits::RW | Bits::US | Bits::A).bits(),
+                );
                 self.tables += PAGE_BYTES;
             }
             table = self.peek::<u64>(at) & !0xfff;
@@ -381,13 +409,23 @@ impl Bench {
         self.load(at::FRAMES, &bytes);
         let saved = self.cpu.regs;
         self.code(|a| a.iretq());
-        let frame = [at::USER_CODE, u64::from(sel::USER_CODE64), self.cpu.flags, at::USER_STACK, u64::from(sel::USER_DATA)];
+        let frame = [
+            at::USER_CODE,
+            u64::from(sel::USER_CODE64),
+            self.cpu.flags,
+            at::USER_STACK,
+            u64::from(sel::USER_DATA),
+        ];
         for (i, value) in (0..).zip(frame) {
             self.poke(at::STACK - 64 + 8 * i, value);
         }
         self.cpu.regs[reg::RSP] = at::STACK - 64;
         self.block();
-        assert_eq!((self.cpu.cpl, self.cpu.rip()), (3, at::USER_CODE), "user mode was reached");
+        assert_eq!(
+            (self.cpu.cpl, self.cpu.rip()),
+            (3, at::USER_CODE),
+            "user mode was reached"
+        );
         self.cpu.regs[..4].copy_from_slice(&saved[..4]);
         self.cpu.ledger = Ledger::default();
         self
@@ -411,7 +449,14 @@ impl Bench {
     fn step(&mut self, time: Ticks) -> Stop {
         self.cpu.interrupt_request = !self.bus.interrupts.is_empty();
         let until = self.cpu.ledger.now() + time;
-        Core::new(&mut self.cpu, &self.ram, &mut self.bus, &self.profile, &mut self.tracer).run(&mut self.cache, until)
+        Core::new(
+            &mut self.cpu,
+            &self.ram,
+            &mut self.bus,
+            &self.profile,
+            &mut self.tracer,
+        )
+        .run(&mut self.cache, until)
     }
 
     /// The frame of the exception or interrupt the processor halted in.
@@ -421,7 +466,12 @@ impl Bench {
     /// If it did not halt in a handler.
     pub(crate) fn caught(&self) -> Caught {
         let handler = self.cpu.rip().wrapping_sub(at::HANDLERS + 1);
-        assert!(handler < 4096 && handler % 16 == 0, "halted at {:#x}, in no handler: {:?}", self.cpu.rip(), self.cpu.activity);
+        assert!(
+            handler < 4096 && handler % 16 == 0,
+            "halted at {:#x}, in no handler: {:?}",
+            self.cpu.rip(),
+            self.cpu.activity
+        );
         let vector = (handler / 16) as u8;
         let coded = matches!(vector, 8 | 10..=14 | 17);
         let rsp = self.cpu.regs[reg::RSP];
@@ -441,7 +491,10 @@ impl Bench {
     /// Where `va` leads by the tables.
     pub(crate) fn physical(&self, va: u64) -> u64 {
         let va = VirtAddr::new(va).unwrap();
-        mmu::Mmu::peek(&self.ram, self.cpu.mmu.regs(), va).pa.expect("mapped").get()
+        mmu::Mmu::peek(&self.ram, self.cpu.mmu.regs(), va)
+            .pa
+            .expect("mapped")
+            .get()
     }
 
     /// The events so far.

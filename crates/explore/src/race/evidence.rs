@@ -55,9 +55,20 @@ impl Difference {
     /// Compares; `None` if they are equal.
     #[must_use]
     pub fn between(expected: &[u8], found: &[u8]) -> Option<Self> {
-        let differing = || expected.iter().zip(found).enumerate().filter(|(_, (e, f))| e != f);
+        let differing = || {
+            expected
+                .iter()
+                .zip(found)
+                .enumerate()
+                .filter(|(_, (e, f))| e != f)
+        };
         let (first, (&expected, &found)) = differing().next()?;
-        Some(Self { count: differing().count(), first, expected, found })
+        Some(Self {
+            count: differing().count(),
+            first,
+            expected,
+            found,
+        })
     }
 }
 
@@ -65,7 +76,10 @@ impl Space {
     /// What its page tables say now.
     pub(super) fn mapping(self, machine: &Machine) -> Mapping {
         let walk = machine.peek(self.cr3, self.buffer);
-        let pte = walk.leaf.and_then(|_| walk.steps.last()).map_or(0, |step| step.raw);
+        let pte = walk
+            .leaf
+            .and_then(|_| walk.steps.last())
+            .map_or(0, |step| step.raw);
         Mapping {
             pte,
             address: walk.pa.map(|pa| pa.get()),
@@ -86,7 +100,8 @@ pub(super) fn read_pieces(machine: &Machine, pieces: &[Piece]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for piece in pieces {
         let mut part = vec![0; piece.len as usize];
-        let is_ram = x86::PhysAddr::try_new(piece.at).is_some_and(|pa| machine.ram().read_bytes(pa, &mut part));
+        let is_ram = x86::PhysAddr::try_new(piece.at)
+            .is_some_and(|pa| machine.ram().read_bytes(pa, &mut part));
         if is_ram {
             bytes.extend(part);
         }

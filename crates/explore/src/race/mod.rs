@@ -61,8 +61,13 @@ pub enum Policy {
 
 impl Policy {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 5] =
-        [Self::Baseline, Self::Dontfork, Self::CopyAtFork, Self::DecowGup, Self::CopyAtForkAndDecowGup];
+    pub const ALL: [Self; 5] = [
+        Self::Baseline,
+        Self::Dontfork,
+        Self::CopyAtFork,
+        Self::DecowGup,
+        Self::CopyAtForkAndDecowGup,
+    ];
 
     /// Name on the command line and in output.
     #[must_use]
@@ -132,6 +137,10 @@ impl Seen {
             Race::ChildSeesDma => self.child_saw_dma,
             Race::Backward => self.disk_has_child_bytes,
         };
-        if happened { Outcome::Lost } else { Outcome::Safe }
+        if happened {
+            Outcome::Lost
+        } else {
+            Outcome::Safe
+        }
     }
 }

@@ -127,7 +127,11 @@ pub fn run(race: Race, policy: Policy, options: RunOptions) -> Result<Report, Ra
         timing,
         tracer: options.tracer,
     };
-    let machine = Machine::boot(config, images::KERNEL_ELF, &command_line(race, policy, options.queued))?;
+    let machine = Machine::boot(
+        config,
+        images::KERNEL_ELF,
+        &command_line(race, policy, options.queued),
+    )?;
     let mut driver = Driver::new(machine);
     driver.run()?;
     driver.report(race, policy, options.seed, options.queued)
@@ -142,7 +146,11 @@ fn command_line(race: Race, policy: Policy, queued: bool) -> String {
         args.push("--queued");
     }
     let args = args.join(",");
-    format!("cpus={CPUS} policy={} init=/bin/{} initargs={args}", policy.of_kernel(), race.name())
+    format!(
+        "cpus={CPUS} policy={} init=/bin/{} initargs={args}",
+        policy.of_kernel(),
+        race.name()
+    )
 }
 
 /// The transfer the race is about, once it was fetched.
@@ -200,9 +208,16 @@ impl Driver {
                 Pause::Disk(at, event) => self.disk(at, &event),
                 Pause::Stopped(Stopped::Exit(0)) if self.guest.is_some() => return Ok(()),
                 Pause::Stopped(stopped) => {
-                    return Err(RaceError::Stopped { stopped, console: self.console() });
+                    return Err(RaceError::Stopped {
+                        stopped,
+                        console: self.console(),
+                    });
                 }
-                Pause::Limit | Pause::Idle => return Err(RaceError::Limit { console: self.console() }),
+                Pause::Limit | Pause::Idle => {
+                    return Err(RaceError::Limit {
+                        console: self.console(),
+                    });
+                }
             }
         }
     }
@@ -216,7 +231,10 @@ impl Driver {
         match event.mark {
             Mark::ForkEnter => self.fork_entered = Some(event.at),
             Mark::ForkExit => {
-                let entered = self.fork_entered.take().ok_or(RaceError::Missing("entry of fork"))?;
+                let entered = self
+                    .fork_entered
+                    .take()
+                    .ok_or(RaceError::Missing("entry of fork"))?;
                 self.fork_cycles = event.at.since(entered).cycles();
                 self.pages_copied = event.argument;
             }
@@ -229,7 +247,9 @@ impl Driver {
             Mark::ChildLooked => self.look_at_child(),
             Mark::ParentLooked => self.look_at_parent()?,
             Mark::Verdict if event.argument & verdict::INVALID != 0 => {
-                return Err(RaceError::Invalid { console: self.console() });
+                return Err(RaceError::Invalid {
+                    console: self.console(),
+                });
             }
             Mark::Verdict => self.guest = Some(event.argument),
         }
@@ -238,8 +258,14 @@ impl Driver {
 
     fn disk(&mut self, at: Ticks, event: &AhciEvent) {
         match event {
-            AhciEvent::CommandIssued { slot, lba, pieces, .. } if self.held.is_none() => {
-                let in_flight = self.machine.transfers().into_iter().find(|t| t.slot == *slot && t.held);
+            AhciEvent::CommandIssued {
+                slot, lba, pieces, ..
+            } if self.held.is_none() => {
+                let in_flight = self
+                    .machine
+                    .transfers()
+                    .into_iter()
+                    .find(|t| t.slot == *slot && t.held);
                 if let (Some(transfer), Some(parent)) = (in_flight, self.parent) {
                     self.held = Some(Held {
                         slot: *slot,
@@ -250,7 +276,9 @@ impl Driver {
                     });
                 }
             }
-            AhciEvent::Sector { slot, lba, pieces, .. } if self.is_held(*slot, *lba) => {
+            AhciEvent::Sector {
+                slot, lba, pieces, ..
+            } if self.is_held(*slot, *lba) => {
                 self.moved = read_pieces(&self.machine, pieces);
                 self.sector = Some(SectorSeen {
                     lba: *lba,
@@ -266,7 +294,11 @@ impl Driver {
 
     /// Whether this is the sector the race waits for, moving for the first time.
     fn is_held(&self, slot: u32, lba: u64) -> bool {
-        self.sector.is_none() && self.held.as_ref().is_some_and(|h| h.slot == slot && h.lba == lba)
+        self.sector.is_none()
+            && self
+                .held
+                .as_ref()
+                .is_some_and(|h| h.slot == slot && h.lba == lba)
     }
 
     /// The transfer is complete and the parent has looked: what does it have?
@@ -275,20 +307,28 @@ impl Driver {
         let parent = self.parent.ok_or(RaceError::Missing("parent"))?;
         match held.direction {
             Direction::ToMemory => {
-                let has = parent.bytes(&self.machine, BUFFER_BYTES).ok_or(RaceError::Missing("parent's buffer"))?;
+                let has = parent
+                    .bytes(&self.machine, BUFFER_BYTES)
+                    .ok_or(RaceError::Missing("parent's buffer"))?;
                 self.difference = Difference::between(&self.moved, &has);
                 self.seen.lost = self.difference.is_some();
             }
             Direction::ToDisk => {
                 let mut sector = [0; BUFFER_BYTES];
-                let on_disk = self.machine.disk().is_some_and(|d| d.read(held.lba, &mut sector).is_ok());
+                let on_disk = self
+                    .machine
+                    .disk()
+                    .is_some_and(|d| d.read(held.lba, &mut sector).is_ok());
                 if !on_disk {
                     return Err(RaceError::Missing("disk"));
                 }
                 self.difference = Difference::between(&held.issued, &sector);
                 self.seen.lost = self.difference.is_some();
-                let childs = self.child.and_then(|c| c.bytes(&self.machine, BUFFER_BYTES));
-                self.seen.disk_has_child_bytes = self.seen.lost && childs.is_some_and(|bytes| bytes == sector);
+                let childs = self
+                    .child
+                    .and_then(|c| c.bytes(&self.machine, BUFFER_BYTES));
+                self.seen.disk_has_child_bytes =
+                    self.seen.lost && childs.is_some_and(|bytes| bytes == sector);
             }
         }
         Ok(())
@@ -296,12 +336,23 @@ impl Driver {
 
     /// The child has looked at its copy after the transfer.
     fn look_at_child(&mut self) {
-        let reads = self.held.as_ref().is_some_and(|h| h.direction == Direction::ToMemory);
-        let bytes = self.child.and_then(|c| c.bytes(&self.machine, BUFFER_BYTES));
+        let reads = self
+            .held
+            .as_ref()
+            .is_some_and(|h| h.direction == Direction::ToMemory);
+        let bytes = self
+            .child
+            .and_then(|c| c.bytes(&self.machine, BUFFER_BYTES));
         self.seen.child_saw_dma = reads && bytes.is_some_and(|b| b == self.moved);
     }
 
-    fn report(self, race: Race, policy: Policy, seed: u64, queued: bool) -> Result<Report, RaceError> {
+    fn report(
+        self,
+        race: Race,
+        policy: Policy,
+        seed: u64,
+        queued: bool,
+    ) -> Result<Report, RaceError> {
         let bits = self.guest.ok_or(RaceError::Missing("verdict"))?;
         let guest = Seen {
             lost: bits & verdict::LOST != 0,
@@ -321,7 +372,12 @@ impl Driver {
             agrees: self.seen.outcome(race) == expected && self.seen == guest,
             fork_cycles: self.fork_cycles,
             pages_copied_at_fork: self.pages_copied,
-            cycles_total: self.machine.ledgers().iter().map(|l| l.now().cycles()).sum(),
+            cycles_total: self
+                .machine
+                .ledgers()
+                .iter()
+                .map(|l| l.now().cycles())
+                .sum(),
             sector: self.sector.ok_or(RaceError::Missing("sector"))?,
             parent_at_issue: self.held.ok_or(RaceError::Missing("transfer"))?.parent,
             difference: self.difference,
@@ -331,5 +387,8 @@ impl Driver {
 
 fn space(event: MarkEvent) -> Option<Space> {
     let buffer = VirtAddr::new(event.argument).ok()?;
-    Some(Space { cr3: event.cr3, buffer })
+    Some(Space {
+        cr3: event.cr3,
+        buffer,
+    })
 }

@@ -22,7 +22,14 @@ fn kernel(segments: &[(u64, &[u8], u64)], entry: Option<&[u8]>) -> Vec<u8> {
         elf.extend(quad.to_le_bytes());
     }
     elf.extend(0_u32.to_le_bytes());
-    for half in [64_u16, 56, u16::try_from(segments.len() + notes).unwrap(), 0, 0, 0] {
+    for half in [
+        64_u16,
+        56,
+        u16::try_from(segments.len() + notes).unwrap(),
+        0,
+        0,
+        0,
+    ] {
         elf.extend(half.to_le_bytes());
     }
     let mut offset = 64 + 56 * (segments.len() + notes) as u64;
@@ -59,7 +66,11 @@ fn ram() -> Ram {
 fn refusal(elf: &[u8]) -> LoadError {
     let ram = ram();
     let error = load_pvh(&ram, elf, "").unwrap_err();
-    assert_eq!(ram.read::<u32>(PhysAddr::new(u64::from(START_INFO))), Some(0), "a refused kernel leaves RAM untouched");
+    assert_eq!(
+        ram.read::<u32>(PhysAddr::new(u64::from(START_INFO))),
+        Some(0),
+        "a refused kernel leaves RAM untouched"
+    );
     assert_eq!(ram.read::<u32>(PhysAddr::new(0x10_0000)), Some(0));
     error
 }
@@ -93,7 +104,10 @@ fn the_start_information_leads_to_command_line_and_memory_map() {
 
 #[test]
 fn a_file_that_is_no_elf_is_refused_with_its_first_bytes() {
-    assert_eq!(refusal(b"#!/bin/sh\n").to_string(), "offset 0: [23, 21, 2f, 62], expected the ELF magic 7f 45 4c 46");
+    assert_eq!(
+        refusal(b"#!/bin/sh\n").to_string(),
+        "offset 0: [23, 21, 2f, 62], expected the ELF magic 7f 45 4c 46"
+    );
     assert!(matches!(refusal(b""), LoadError::NotElf { .. }));
 }
 
@@ -119,34 +133,64 @@ fn every_shorter_file_is_refused() {
 
 #[test]
 fn overlapping_segments_are_refused_with_both_numbers() {
-    let elf = kernel(&[(0x10_0000, b"a", 0x1001), (0x10_1000, b"b", 1)], Some(&ENTRY));
-    assert_eq!(refusal(&elf), LoadError::Overlap { first: 0, second: 1, at: 0x10_1000 });
+    let elf = kernel(
+        &[(0x10_0000, b"a", 0x1001), (0x10_1000, b"b", 1)],
+        Some(&ENTRY),
+    );
+    assert_eq!(
+        refusal(&elf),
+        LoadError::Overlap {
+            first: 0,
+            second: 1,
+            at: 0x10_1000
+        }
+    );
 }
 
 #[test]
 fn a_segment_outside_ram_is_refused() {
     for at in [0x7fff, 0x9_fff0, 0x3f_fff8, u64::MAX - 4] {
         let elf = kernel(&[(at, b"a", 0x20)], Some(&ENTRY));
-        assert!(matches!(refusal(&elf), LoadError::OutsideRam { index: 0, .. }), "{at:#x}");
+        assert!(
+            matches!(refusal(&elf), LoadError::OutsideRam { index: 0, .. }),
+            "{at:#x}"
+        );
     }
 }
 
 #[test]
 fn more_bytes_in_the_file_than_in_memory_are_refused() {
     let elf = kernel(&[(0x10_0000, b"abcd", 3)], Some(&ENTRY));
-    assert_eq!(refusal(&elf), LoadError::FileLargerThanMemory { index: 0, file: 4, memory: 3 });
+    assert_eq!(
+        refusal(&elf),
+        LoadError::FileLargerThanMemory {
+            index: 0,
+            file: 4,
+            memory: 3
+        }
+    );
 }
 
 #[test]
 fn a_kernel_without_a_pvh_note_is_refused() {
-    assert_eq!(refusal(&kernel(&[(0x10_0000, b"a", 1)], None)), LoadError::NoPvhNote);
+    assert_eq!(
+        refusal(&kernel(&[(0x10_0000, b"a", 1)], None)),
+        LoadError::NoPvhNote
+    );
 }
 
 #[test]
 fn a_pvh_entry_outside_the_kernel_is_refused() {
-    for entry in [&0x20_0000_u64.to_le_bytes()[..], &[1, 2], &(1_u64 << 32).to_le_bytes()] {
+    for entry in [
+        &0x20_0000_u64.to_le_bytes()[..],
+        &[1, 2],
+        &(1_u64 << 32).to_le_bytes(),
+    ] {
         let elf = kernel(&[(0x10_0000, b"a", 1)], Some(entry));
-        assert!(matches!(refusal(&elf), LoadError::BadPvhNote(_)), "{entry:?}");
+        assert!(
+            matches!(refusal(&elf), LoadError::BadPvhNote(_)),
+            "{entry:?}"
+        );
     }
 }
 
@@ -159,5 +203,10 @@ fn a_kernel_with_nothing_to_load_is_refused() {
 fn a_command_line_too_long_is_refused() {
     let ram = ram();
     let long = "x".repeat(CMDLINE_MAX + 1);
-    assert_eq!(load_pvh(&ram, &good(), &long), Err(LoadError::CommandLine { len: CMDLINE_MAX + 1 }));
+    assert_eq!(
+        load_pvh(&ram, &good(), &long),
+        Err(LoadError::CommandLine {
+            len: CMDLINE_MAX + 1
+        })
+    );
 }
