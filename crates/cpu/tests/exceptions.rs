@@ -879,6 +879,11 @@ fn sti_holds_interrupts_off_for_one_more_instruction() {
         2
     );
     assert_eq!(
+        taken_at(0, |a| a.sti()),
+        2,
+        "STI, HLT: the HLT is executed, then left"
+    );
+    assert_eq!(
         taken_at(IF, |a| {
             a.sti()?;
             a.nop()?;
@@ -1338,4 +1343,177 @@ fn a_far_jump_needs_an_rpl_no_weaker_than_the_level_it_runs_at() {
         let jumped = bench.cpu.rip() == at::CODE + 0x101;
         assert_eq!(jumped, ok, "{selector:#x}");
     }
+}
+
+// Corners of delivery and of single instructions.
+
+/// A 32-bit protected-mode bench with one 8-byte gate, of type `kind`, for `vector`.
+fn with_gate32(vector: u64, kind: u64) -> Bench {
+    let mut bench = Bench::protected();
+    bench.lay_tables();
+    bench.cpu.gdtr = cpu::TableRegister {
+        base: at::GDT,
+        limit: 0x4f,
+    };
+    bench.cpu.idtr = cpu::TableRegister {
+        base: at::IDT,
+        limit: 0x7ff,
+    };
+    let offset = at::HANDLERS + 16 * vector;
+    let high = if kind & 8 == 0 { 0x7777 } else { offset >> 16 };
+    let gate = offset & 0xffff | u64::from(sel::CODE32) << 16 | kind << 40 | 1 << 47 | high << 48;
+    bench.poke(at::IDT + 8 * vector, gate);
+    bench
+}
+
+#[test]
+fn protected_mode_delivers_through_gates_of_32_and_16_bits() {
+    for (kind, if_left) in [(0xe, 0), (0xf, IF), (6, 0), (7, IF)] {
+        let mut bench = with_gate32(13, kind);
+        bench.cpu.flags |= IF;
+        bench.exec(|a| {
+            a.mov(eax, 0x200)?;
+            a.mov(ds, eax)
+        });
+        assert_eq!(
+            bench.cpu.rip(),
+            at::HANDLERS + 16 * 13 + 1,
+            "gate type {kind}"
+        );
+        assert_eq!(bench.cpu.flags & IF, if_left, "gate type {kind}");
+        let rsp_value = bench.cpu.regs[reg::RSP];
+        let frame: [u64; 4] = if kind & 8 == 0 {
+            std::array::from_fn(|i| u64::from(bench.peek::<u16>(rsp_value + 2 * i as u64)))
+        } else {
+            std::array::from_fn(|i| u64::from(bench.peek::<u32>(rsp_value + 4 * i as u64)))
+        };
+        let mask = if kind & 8 == 0 { 0xffff } else { 0xffff_ffff };
+        assert_eq!(
+            frame,
+            [0x200, (at::CODE + 5) & mask, 8, (IF | RF | 2) & mask],
+            "gate type {kind}"
+        );
+    }
+}
+
+#[test]
+fn a_gate_to_code_that_is_not_64_bit_is_gp_with_its_selector_and_ext() {
+    for (attributes, name) in [
+        (0x00ef_9b00_0000_ffff_u64, "L and D"),
+        (0x00cf_9b00_0000_ffff, "D"),
+    ] {
+        let mut bench = Bench::long();
+        bench.poke(at::GDT + u64::from(sel::CODE16), attributes);
+        let gate = bench.gate(UD);
+        bench.set_gate(
+            UD,
+            Gate64::interrupt(gate.offset(), Selector(sel::CODE16), 0, 0),
+        );
+        assert_eq!(
+            first_faults(&mut bench, |a| a.ud2()),
+            (GP, Some(u64::from(sel::CODE16) | 1)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn loading_a_code_segment_through_a_gate_sets_its_accessed_bit() {
+    let mut bench = Bench::long();
+    bench.poke(
+        at::GDT + u64::from(sel::CODE64),
+        common::GDT[1] & !(1 << 40),
+    );
+    bench.exec(|a| a.ud2());
+    assert_eq!(
+        bench.peek::<u64>(at::GDT + u64::from(sel::CODE64)),
+        common::GDT[1]
+    );
+}
+
+#[test]
+fn a_gate_that_stays_at_cpl_3_pushes_with_the_rights_of_user_code() {
+    let mut bench = Bench::long();
+    let gate = Gate64::interrupt(at::USER_CODE + 0x100, Selector(sel::USER_CODE64), 0, 3);
+    bench.set_gate(0x80, gate);
+    bench.user(|a| {
+        a.mov(rsp, at::DATA + 0x800)?;
+        a.int(0x80)
+    });
+    bench.run();
+    let caught = bench.caught();
+    assert_eq!(
+        (caught.vector, caught.code, bench.cpu.cr2),
+        (PF, Some(7), at::DATA + 0x7f8)
+    );
+}
+
+#[test]
+fn sgdt_across_pages_writes_nothing_if_the_second_page_faults() {
+    let mut bench = guarded();
+    bench.map(HOLE - PAGE_BYTES, at::FRAMES + 0x8000, Bits::RW);
+    assert_eq!(
+        first_faults(&mut bench, |a| a.sgdt(ptr(HOLE - 4))),
+        (PF, Some(2))
+    );
+    assert_eq!(
+        (bench.peek::<u32>(at::FRAMES + 0x8ffc), bench.cpu.cr2),
+        (0, HOLE)
+    );
+}
+
+#[test]
+fn cmpxchg16b_needs_a_linear_address_of_16() {
+    let mut bench = guarded();
+    assert_eq!(
+        first_faults(&mut bench, |a| a.cmpxchg16b(xmmword_ptr(at::DATA + 8))),
+        (GP, Some(0))
+    );
+    bench.cpu.regs[reg::RSP] = at::STACK;
+    bench.exec(|a| {
+        wrmsr(a, msr::FS_BASE, 8)?;
+        a.cmpxchg16b(xmmword_ptr(at::DATA + 8).fs())
+    });
+    assert!(
+        bench.cpu.rip() > at::CODE,
+        "base and offset together are aligned"
+    );
+}
+
+#[test]
+fn ldt_and_task_register_instructions_are_ud_in_real_mode() {
+    // LLDT AX, LTR AX, SLDT AX, STR AX.
+    for modrm in [0xd0, 0xd8, 0xc0, 0xc8] {
+        let mut bench = Bench::real(9);
+        bench.poke(4 * 6, 0x0050_0123_u32);
+        bench.poke(0x623, 0xf4_u8);
+        bench.cpu.regs[reg::RSP] = 0x8000;
+        bench.load(0x9000, &[0x0f, 0x00, modrm]);
+        bench.run();
+        assert_eq!(bench.cpu.rip(), 0x124, "{modrm:#x}");
+    }
+}
+
+#[test]
+fn a_tss_too_short_to_name_an_io_map_opens_no_port() {
+    let mut bench = Bench::long();
+    bench.poke(at::TSS + 104 + 2, 0_u8);
+    bench.poke(at::GDT + u64::from(sel::TSS), 0x0000_8900_3000_0066_u64);
+    bench.exec(|a| {
+        a.mov(eax, u32::from(sel::TSS))?;
+        a.ltr(ax)
+    });
+    assert_eq!(user_faults(&mut bench, |a| a.in_(al, 0x10)), (GP, Some(0)));
+}
+
+#[test]
+fn a_repeat_count_of_0_touches_nothing() {
+    let mut bench = guarded();
+    (bench.cpu.regs[reg::RSI], bench.cpu.regs[reg::RDI]) = (HOLE, 1 << 47);
+    bench.exec(|a| {
+        a.rep().movsq()?;
+        a.repe().cmpsb()?;
+        a.rep().stosb()
+    });
+    assert!(bench.cpu.rip() > at::CODE, "no exception");
 }

@@ -410,6 +410,7 @@ fn encodings_reserved_as_nop_change_nothing() {
         a.db(&[0x0f, 0x1d, 0xc0])?;
         a.pause()
     });
+    assert!(bench.cpu.rip() > at::CODE, "no exception");
     assert_eq!(bench.cpu.regs[reg::RAX], 0x77);
 }
 
@@ -453,5 +454,21 @@ fn in_64_bit_mode_segment_bases_count_for_fs_and_gs_only() {
     assert_eq!(
         (bench.cpu.regs[reg::RAX], bench.cpu.regs[reg::RDX]),
         (0x22, 0x11)
+    );
+}
+
+#[test]
+fn moving_all_ones_to_a_debug_register_leaves_the_reserved_bits() {
+    let mut bench = Bench::long();
+    bench.exec(|a| {
+        a.mov(eax, -1)?;
+        a.mov(dr7, rax)?;
+        a.mov(dr6, rax)?;
+        a.mov(rbx, dr7)?;
+        a.mov(rdx, dr6)
+    });
+    assert_eq!(
+        (bench.cpu.regs[reg::RBX], bench.cpu.regs[reg::RDX]),
+        (0xffff_27ff, 0xffff_efff)
     );
 }
