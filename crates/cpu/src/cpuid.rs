@@ -58,7 +58,7 @@ pub(crate) const CR4_SUPPORTED: Cr4 = Cr4::TSD
     .union(Cr4::SMAP);
 
 /// EAX, EBX, ECX, EDX of `leaf` on processor `id`; clock in MHz for leaf 16h.
-fn leaf(leaf: u32, id: u8, core_mhz: u32) -> [u32; 4] {
+pub(crate) fn leaf(leaf: u32, id: u8, core_mhz: u32) -> [u32; 4] {
     let text = |bytes: &[u8], i: usize| {
         u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]])
     };

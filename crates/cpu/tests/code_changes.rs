@@ -1,5 +1,10 @@
 //! Code that changes while it is kept decoded: by stores, through other mappings, by DMA, by new tables.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the bench's addresses are small"
+)]
+
 mod common;
 
 use common::{Bench, at, sel};

@@ -605,7 +605,10 @@ fn delivery_aligns_the_stack_to_16_bytes_and_ist_replaces_it() {
         bench.cpu.regs[reg::RSP] = at::STACK - misalign;
         bench.exec(|a| a.ud2());
         assert_eq!(bench.caught().rsp, at::STACK - misalign);
-        assert_eq!(bench.cpu.regs[reg::RSP], (at::STACK - misalign & !15) - 40);
+        assert_eq!(
+            bench.cpu.regs[reg::RSP],
+            ((at::STACK - misalign) & !15) - 40
+        );
     }
     let mut bench = guarded();
     bench.exec(|a| a.ud2());
@@ -967,7 +970,7 @@ fn a_spurious_request_delivers_nothing() {
 fn tf_traps_after_the_instruction_that_began_with_it() {
     let mut bench = Bench::long();
     bench.exec(|a| {
-        a.push(TF as i32)?;
+        a.push(0x100)?;
         a.popfq()?;
         a.inc(rax)?;
         a.inc(rax)

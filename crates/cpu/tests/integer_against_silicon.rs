@@ -8,6 +8,11 @@
 //! are not neighbours. Flags the manual leaves undefined are not compared.
 
 #![cfg(all(target_arch = "x86_64", unix))]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "what fails here is the test, and values are cut to operands on purpose"
+)]
 // UNSAFETY: runs assembled code natively.
 #![expect(unsafe_code)]
 

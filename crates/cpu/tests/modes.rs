@@ -1,5 +1,10 @@
 //! The modes of the processor: how each is entered, and what it does to operands, addresses and the stack.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the bench's addresses are small"
+)]
+
 mod common;
 
 use common::{Bench, assemble, at, sel};

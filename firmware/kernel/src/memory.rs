@@ -21,6 +21,7 @@ static MEMORY: SpinLock<Option<Memory<Machine>>> = SpinLock::new(None);
 pub(crate) struct Machine;
 
 impl Hardware for Machine {
+    #[inline]
     fn load_entry(&self, at: PhysAddr) -> u64 {
         frames::quad(at).load(Ordering::Relaxed)
     }

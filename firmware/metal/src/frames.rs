@@ -20,6 +20,7 @@ pub(crate) fn set_bounds(floor: PhysAddr, ceiling: PhysAddr) {
     BOUNDS[1].store(ceiling.get(), Ordering::Relaxed);
 }
 
+#[inline]
 fn pointer(at: PhysAddr, len_bytes: u64) -> *mut u8 {
     let [floor, ceiling] = [0, 1].map(|i| BOUNDS[i].load(Ordering::Relaxed));
     assert!(
@@ -67,6 +68,7 @@ pub fn copy(from: PhysAddr, to: PhysAddr) {
 ///
 /// If `at` is not 8-byte aligned or not managed.
 #[must_use]
+#[inline]
 pub fn quad(at: PhysAddr) -> &'static AtomicU64 {
     assert!(at.get().is_multiple_of(8), "misaligned quadword at {at:?}");
     let pointer = pointer(at, 8);

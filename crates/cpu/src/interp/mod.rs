@@ -16,6 +16,8 @@ mod shift;
 mod sse;
 mod string;
 mod system;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use crate::core::Core;

@@ -8,10 +8,14 @@
 //! Guest code is assembled by iced-x86 and lies in the test that runs it.
 
 #![expect(
-    clippy::allow_attributes,
-    reason = "`expect` would fail in the one test file that uses all of this"
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a bench that cannot be built is a failed test, and its addresses are small"
 )]
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    reason = "each test file uses a part of it, so `expect` would fail where all is used"
+)]
 
 use cost::{Ledger, Profile, Ticks};
 use cpu::{Activity, Bus, CodeCache, Core, Cpu, Stop, reg};
@@ -467,7 +471,7 @@ impl Bench {
     pub(crate) fn caught(&self) -> Caught {
         let handler = self.cpu.rip().wrapping_sub(at::HANDLERS + 1);
         assert!(
-            handler < 4096 && handler % 16 == 0,
+            handler < 4096 && handler.is_multiple_of(16),
             "halted at {:#x}, in no handler: {:?}",
             self.cpu.rip(),
             self.cpu.activity
