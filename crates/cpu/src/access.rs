@@ -50,13 +50,12 @@ impl Core<'_> {
     ) -> Result<VirtAddr, Exception> {
         if self.cpu.is_64bit() {
             let raw = self.cpu.seg_base[usize::from(seg)].wrapping_add(offset);
-            VirtAddr::new(raw).map_err(|_| {
-                if seg == FLAT_STACK {
-                    Exception::Ss(0)
-                } else {
-                    Exception::Gp(0)
-                }
-            })
+            let last = VirtAddr::new(raw.wrapping_add(len - 1));
+            match (VirtAddr::new(raw), last) {
+                (Ok(va), Ok(_)) => Ok(va),
+                _ if seg == FLAT_STACK => Err(Exception::Ss(0)),
+                _ => Err(Exception::Gp(0)),
+            }
         } else {
             self.linear_legacy(seg, offset, len, access)
         }

@@ -1,14 +1,17 @@
 //! A walk that leaves no trace: for debuggers, viewers and tests.
 //!
-//! Asks no TLB, sets no A or D, checks no rights.
+//! Asks no TLB and no paging-structure cache, sets no A or D, checks no rights.
 //!
-//! **Spec:** SDM 3A "4-Level Paging and 5-Level Paging".
+//! Not modelled: a step for the PDPTE of PAE paging, which is in a register and not in a table.
+//!
+//! **Spec:** SDM 3A "32-Bit Paging", "PAE Paging", "4-Level Paging and 5-Level Paging".
 
-use crate::regs::{PagingMode, PagingRegs, identity};
+use crate::regs::{PagingRegs, identity};
 use crate::tlb::TlbEntry;
 use crate::walk::Descent;
 use memory::Ram;
 use x86::control::{Cr0, Cr4, Efer};
+use x86::paging::Format;
 use x86::{Entry, Level, PhysAddr, VirtAddr};
 
 /// One entry a walk would read.
@@ -18,7 +21,7 @@ pub struct PeekStep {
     pub level: Level,
     /// Where it lies.
     pub at: PhysAddr,
-    /// Its value; all ones if there is no RAM.
+    /// Its value, 4 bytes in 32-bit paging and else 8; all ones if there is no RAM.
     pub raw: u64,
     /// What the value means there.
     pub entry: Entry,
@@ -37,18 +40,13 @@ pub struct PeekResult {
 
 /// Walks for `va` under `regs`.
 pub(crate) fn peek(ram: &Ram, regs: &PagingRegs, va: VirtAddr) -> PeekResult {
-    match regs.mode() {
-        PagingMode::None => PeekResult {
+    match regs.format() {
+        None => PeekResult {
             steps: Vec::new(),
             leaf: None,
             pa: Some(identity(va)),
         },
-        PagingMode::Unsupported => PeekResult {
-            steps: Vec::new(),
-            leaf: None,
-            pa: None,
-        },
-        PagingMode::FourLevel => four_level(ram, regs, va),
+        Some(format) => peek_tables(ram, regs, format, va),
     }
 }
 
@@ -60,23 +58,20 @@ pub fn peek_cr3(ram: &Ram, cr3: u64, va: VirtAddr) -> PeekResult {
         cr3,
         cr4: Cr4::PAE | Cr4::PGE,
         efer: Efer::LME | Efer::LMA | Efer::NXE,
-        maxphyaddr: x86::addr::PHYS_BITS,
+        ..PagingRegs::after_reset(x86::addr::PHYS_BITS)
     };
-    four_level(ram, &regs, va)
+    peek_tables(ram, &regs, Format::FourLevel, va)
 }
 
-fn four_level(ram: &Ram, regs: &PagingRegs, va: VirtAddr) -> PeekResult {
-    let descent = Descent::new(ram, regs, va);
+fn peek_tables(ram: &Ram, regs: &PagingRegs, format: Format, va: VirtAddr) -> PeekResult {
+    let descent = Descent::new(ram, regs, format, regs.root(format, va), va);
     let leaf = descent.leaf(regs);
-    let steps = Level::TOP_DOWN
-        .into_iter()
-        .zip(descent.steps())
-        .map(|(level, step)| PeekStep {
-            level,
-            at: step.at,
-            raw: step.raw,
-            entry: Entry::decode(step.raw, level, regs.reserved_bits()),
-        });
+    let steps = descent.steps().iter().map(|step| PeekStep {
+        level: step.from.level,
+        at: step.at,
+        raw: step.raw,
+        entry: format.decode(step.raw, step.from.level, regs.reserved_bits()),
+    });
     PeekResult {
         steps: steps.collect(),
         leaf,

@@ -4,22 +4,26 @@
 //! entry. Sets of [`WAYS`] ways, first in first out, so that what falls out, and when, is
 //! the same on every run.
 //!
-//! Removing everything costs as little as removing nothing: an entry bears the *epoch* it was made
-//! in, and a flush begins the next one. Global entries have an epoch of their own.
+//! An entry is found under the PCID it was made under, a global one under all of them. Removing
+//! everything costs as little as removing nothing: an entry bears the [`epoch`](crate::epoch) of its PCID,
+//! and a flush begins the next one. Global entries have an epoch of their own.
 //!
 //! Before the sets stands the *front*, direct-mapped by 4 KiB page, instructions apart from
-//! data. It is there for the host's speed and the guest cannot tell: it holds copies
-//! of entries in the sets and is emptied whenever one of those goes.
+//! data. It is there for the host's speed and the guest cannot tell: it holds copies of
+//! entries in the sets, for the PCID and the rights of the moment, and is emptied whenever one
+//! of those goes or they change.
 //!
-//! Modelled: G, page sizes, staleness, capacity. Not modelled: PCIDs, a second level,
+//! Modelled: G, PCIDs, page sizes, staleness, capacity. Not modelled: a second level,
 //! entries a processor drops or makes of its own accord.
 //!
 //! **Spec:** SDM 3A "Translation Lookaside Buffers (TLBs)".
 
-use crate::rights::Rights;
+use crate::epoch::{Epoch, Epochs};
+use crate::regs::Accessor;
+use crate::rights::{Kinds, Rights};
 use x86::fault::Access;
-use x86::paging::PageSize;
-use x86::{PhysAddr, VirtAddr};
+use x86::paging::{PageSize, PatIndex, ProtectionKey};
+use x86::{Pcid, PhysAddr, VirtAddr};
 
 /// Entries that share a set.
 pub const WAYS: usize = 4;
@@ -29,6 +33,8 @@ pub const SETS_4K: usize = 256;
 pub const SETS_2M: usize = 32;
 /// Sets for 1 GiB pages: 16 entries.
 pub const SETS_1G: usize = 4;
+/// Sets for 4 MiB pages: 32 entries.
+pub const SETS_4M: usize = 8;
 
 /// Slots on each side of the front.
 const FRONT_SLOTS: usize = 128;
@@ -44,6 +50,10 @@ pub struct TlbEntry {
     pub rights: Rights,
     /// The leaf had G set, and CR4.PGE was on.
     pub global: bool,
+    /// Bits 62:59 of the leaf.
+    pub key: ProtectionKey,
+    /// PAT, PCD and PWT of the leaf.
+    pub pat: PatIndex,
 }
 
 impl TlbEntry {
@@ -54,47 +64,46 @@ impl TlbEntry {
     }
 }
 
-/// When an entry was made, counted in flushes. Never comes round again: 2^64 flushes are out of reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Epoch(u64);
-
-impl Epoch {
-    /// The epoch of slots never used.
-    const NEVER: Self = Self(0);
-}
-
 /// Place for one entry in a set.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     number: u64,
     epoch: Epoch,
+    pcid: Pcid,
     page: TlbEntry,
 }
 
 const EMPTY: Slot = Slot {
     number: 0,
     epoch: Epoch::NEVER,
+    pcid: Pcid::ZERO,
     page: TlbEntry {
         base: PhysAddr::new(0),
         size: PageSize::Size4K,
         rights: Rights::empty(),
         global: false,
+        key: ProtectionKey::new(0),
+        pat: PatIndex::ZERO,
     },
 };
 
-const SIZES: [PageSize; 3] = [PageSize::Size4K, PageSize::Size2M, PageSize::Size1G];
+const SIZES: [PageSize; 4] = [
+    PageSize::Size4K,
+    PageSize::Size2M,
+    PageSize::Size4M,
+    PageSize::Size1G,
+];
 
 /// The translations one processor keeps.
 #[derive(Clone)]
 pub struct Tlb {
     front: Front,
-    /// Sets for 4 KiB, then 2 MiB, then 1 GiB pages.
+    /// Sets for 4 KiB, then 2 MiB, then 1 GiB, then 4 MiB pages.
     sets: Box<[[Slot; WAYS]]>,
-    /// Entries that are not global are live if made in this epoch…
-    epoch: Epoch,
+    /// Entries that are not global are live if made in the epoch of their PCID…
+    epochs: Epochs,
     /// …and global ones if made in this.
     global_epoch: Epoch,
-    newest: u64,
 }
 
 impl std::fmt::Debug for Tlb {
@@ -114,23 +123,28 @@ impl Tlb {
     /// A TLB that holds nothing.
     #[must_use]
     pub fn new() -> Self {
+        let mut epochs = Epochs::new();
         Self {
             front: Front::new(),
-            sets: vec![[EMPTY; WAYS]; SETS_4K + SETS_2M + SETS_1G].into_boxed_slice(),
-            epoch: Epoch(1),
-            global_epoch: Epoch(2),
-            newest: 2,
+            sets: vec![[EMPTY; WAYS]; SETS_4K + SETS_2M + SETS_1G + SETS_4M].into_boxed_slice(),
+            global_epoch: epochs.fresh(),
+            epochs,
         }
     }
 
-    /// What the front holds for `va`: the 4 KiB frame and its rights.
+    /// The 4 KiB frame of `va` and its memory type, if the front holds it and it serves the access.
     #[inline]
     #[must_use]
-    pub(crate) fn front(&self, va: VirtAddr, access: Access) -> Option<(PhysAddr, Rights)> {
-        self.front.find(va, access)
+    pub(crate) fn front(
+        &self,
+        va: VirtAddr,
+        access: Access,
+        who: Accessor,
+    ) -> Option<(PhysAddr, PatIndex)> {
+        self.front.find(va, access, who)
     }
 
-    /// The entry for `va`, if there is one. Changes nothing.
+    /// The entry for `va` under the current PCID, if there is one. Changes nothing.
     ///
     /// Entries of several sizes can cover `va` if the tables changed under them; the
     /// smallest is used. The manual leaves the choice open.
@@ -139,14 +153,21 @@ impl Tlb {
         SIZES.into_iter().find_map(|size| {
             let slot = self.sets[set_index(va, size)]
                 .iter()
-                .find(|s| self.matches(s, va, size))?;
+                .find(|s| self.matches(s, va, size, self.epochs.current()))?;
             Some(slot.page)
         })
     }
 
     /// Copies `page`, which the sets hold for `va`, to the front for the next access like this one.
-    pub(crate) fn promote(&mut self, va: VirtAddr, access: Access, page: &TlbEntry) {
-        self.front.put(va, access, page);
+    ///
+    /// `kinds` of access it serves, under registers whose change will be told by [`Self::forget_kinds`].
+    pub(crate) fn promote(&mut self, va: VirtAddr, access: Access, page: &TlbEntry, kinds: Kinds) {
+        self.front.put(va, access, page, kinds);
+    }
+
+    /// Empties the front: what serves which access has changed.
+    pub(crate) const fn forget_kinds(&mut self) {
+        self.front.clear();
     }
 
     /// Keeps `page` for `va`; the oldest entry of its set makes room.
@@ -157,7 +178,7 @@ impl Tlb {
         let epoch = if page.global {
             self.global_epoch
         } else {
-            self.epoch
+            self.epochs.current()
         };
         let index = set_index(va, page.size);
         let free = self.sets[index].iter().position(|slot| !self.is_live(slot));
@@ -169,46 +190,76 @@ impl Tlb {
         set[0] = Slot {
             number: page_number(va, page.size),
             epoch,
+            pcid: self.epochs.pcid(),
             page,
         };
     }
 
-    /// Removes every entry whose page contains `va`, global or not.
+    /// Removes every entry of the current PCID whose page contains `va`, and every global one.
     pub fn remove(&mut self, va: VirtAddr) {
+        self.remove_if(va, |tlb, slot, size| {
+            tlb.matches(slot, va, size, tlb.epochs.current())
+        });
+    }
+
+    /// Removes every entry of `pcid` whose page contains `va`, if it is not global.
+    pub fn remove_local(&mut self, pcid: Pcid, va: VirtAddr) {
+        let epoch = self.epochs.of(pcid);
+        self.remove_if(va, |_, slot, size| {
+            slot.number == page_number(va, size) && Some(slot.epoch) == epoch
+        });
+    }
+
+    fn remove_if(&mut self, va: VirtAddr, goes: impl Fn(&Self, &Slot, PageSize) -> bool) {
         for size in SIZES {
-            let found = self.sets[set_index(va, size)]
-                .iter()
-                .position(|s| self.matches(s, va, size));
-            if let Some(way) = found {
-                self.sets[set_index(va, size)][way] = EMPTY;
-                self.front.clear();
+            let set = set_index(va, size);
+            for way in 0..WAYS {
+                if goes(self, &self.sets[set][way], size) {
+                    self.sets[set][way] = EMPTY;
+                    self.front.clear();
+                }
             }
         }
     }
 
-    /// Removes every entry that is not global.
-    pub fn flush_non_global(&mut self) {
-        self.epoch = self.next_epoch();
+    /// Goes on with the entries of `pcid`.
+    pub fn switch_to(&mut self, pcid: Pcid) {
+        if pcid != self.epochs.pcid() {
+            self.epochs.switch_to(pcid);
+            self.front.clear();
+        }
+    }
+
+    /// Removes every entry of `pcid` that is not global.
+    pub fn flush_local(&mut self, pcid: Pcid) {
+        self.epochs.end(pcid);
         self.front.clear();
     }
 
-    /// Removes every entry.
-    pub fn flush_all(&mut self) {
-        self.flush_non_global();
-        self.global_epoch = self.next_epoch();
+    /// Removes every entry that is not global, of whatever PCID.
+    pub fn flush_all_local(&mut self) {
+        self.epochs.end_all();
+        self.front.clear();
     }
 
-    fn next_epoch(&mut self) -> Epoch {
-        self.newest += 1;
-        Epoch(self.newest)
+    /// Removes every global entry.
+    pub const fn flush_global(&mut self) {
+        self.global_epoch = self.epochs.fresh();
+        self.front.clear();
     }
 
     fn is_live(&self, slot: &Slot) -> bool {
-        slot.epoch == self.epoch || slot.epoch == self.global_epoch
+        if slot.page.global {
+            slot.epoch == self.global_epoch
+        } else {
+            self.epochs.of(slot.pcid) == Some(slot.epoch)
+        }
     }
 
-    fn matches(&self, slot: &Slot, va: VirtAddr, size: PageSize) -> bool {
-        slot.number == page_number(va, size) && self.is_live(slot)
+    /// Whether `slot` holds the page of `size` that contains `va`, made in `epoch` or global.
+    fn matches(&self, slot: &Slot, va: VirtAddr, size: PageSize, epoch: Epoch) -> bool {
+        slot.number == page_number(va, size)
+            && (slot.epoch == epoch || slot.epoch == self.global_epoch)
     }
 }
 
@@ -223,12 +274,13 @@ const fn set_index(va: VirtAddr, size: PageSize) -> usize {
         PageSize::Size4K => (0, SETS_4K),
         PageSize::Size2M => (SETS_4K, SETS_2M),
         PageSize::Size1G => (SETS_4K + SETS_2M, SETS_1G),
+        PageSize::Size4M => (SETS_4K + SETS_2M + SETS_1G, SETS_4M),
     };
     first + remainder(page_number(va, size), sets)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "less than `below`")]
-const fn remainder(number: u64, below: usize) -> usize {
+pub(crate) const fn remainder(number: u64, below: usize) -> usize {
     (number % below as u64) as usize
 }
 
@@ -238,7 +290,8 @@ struct Piece {
     number: u64,
     epoch: Epoch,
     frame: PhysAddr,
-    rights: Rights,
+    kinds: Kinds,
+    pat: PatIndex,
 }
 
 /// Copies of entries, by 4 KiB page: one comparison away from a physical address.
@@ -255,27 +308,29 @@ impl Front {
             number: 0,
             epoch: Epoch::NEVER,
             frame: PhysAddr::new(0),
-            rights: Rights::empty(),
+            kinds: Kinds::NONE,
+            pat: PatIndex::ZERO,
         };
         Self {
             instructions: [empty; FRONT_SLOTS],
             data: [empty; FRONT_SLOTS],
-            epoch: Epoch(1),
+            epoch: Epoch::NEVER.next(),
         }
     }
 
     #[inline]
-    fn find(&self, va: VirtAddr, access: Access) -> Option<(PhysAddr, Rights)> {
+    fn find(&self, va: VirtAddr, access: Access, who: Accessor) -> Option<(PhysAddr, PatIndex)> {
         let number = page_number(va, PageSize::Size4K);
         let side = match access {
             Access::Fetch => &self.instructions,
             Access::Read | Access::Write => &self.data,
         };
         let piece = &side[remainder(number, FRONT_SLOTS)];
-        (piece.number == number && piece.epoch == self.epoch).then_some((piece.frame, piece.rights))
+        (piece.number == number && piece.epoch == self.epoch && piece.kinds.contains(access, who))
+            .then_some((piece.frame, piece.pat))
     }
 
-    fn put(&mut self, va: VirtAddr, access: Access, page: &TlbEntry) {
+    fn put(&mut self, va: VirtAddr, access: Access, page: &TlbEntry, kinds: Kinds) {
         let number = page_number(va, PageSize::Size4K);
         let frame = page.translate(va).frame_base();
         let side = match access {
@@ -286,12 +341,13 @@ impl Front {
             number,
             epoch: self.epoch,
             frame,
-            rights: page.rights,
+            kinds,
+            pat: page.pat,
         };
     }
 
-    fn clear(&mut self) {
-        self.epoch = Epoch(self.epoch.0 + 1);
+    const fn clear(&mut self) {
+        self.epoch = self.epoch.next();
     }
 }
 

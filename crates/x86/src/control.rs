@@ -1,7 +1,8 @@
-//! Control registers, EFER and RFLAGS.
+//! Control registers, PKRU, EFER and RFLAGS.
 //!
 //! **Spec:** SDM 3A "Control Registers", SDM 1 "EFLAGS Register", SDM 4 "IA32_EFER".
 
+use crate::paging::ProtectionKey;
 use bitflags::bitflags;
 
 bitflags! {
@@ -73,6 +74,52 @@ bitflags! {
         const SMAP = 1 << 21;
         /// Protection keys for user pages.
         const PKE = 1 << 22;
+    }
+}
+
+/// Bit 63 of the operand of MOV to CR3 under CR4.PCIDE: keep what is cached. CR3 itself never has it.
+pub const CR3_NO_FLUSH: u64 = 1 << 63;
+
+/// A process-context identifier: bits 11:0 of CR3 under CR4.PCIDE, else 0.
+///
+/// **Spec:** SDM 3A "Process-Context Identifiers (PCIDs)".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pcid(u16);
+
+impl Pcid {
+    /// The only one while CR4.PCIDE = 0.
+    pub const ZERO: Self = Self(0);
+
+    /// The low 12 bits of `raw`.
+    #[must_use]
+    pub const fn truncate(raw: u64) -> Self {
+        Self((raw & 0xfff) as u16)
+    }
+
+    /// Its number, below 4096.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// PKRU: for each protection key, AD at bit 2·key and WD above it.
+///
+/// **Spec:** SDM 3A "Protection Keys".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pkru(pub u32);
+
+impl Pkru {
+    /// AD: no data access to pages of `key`.
+    #[must_use]
+    pub const fn disables_access(self, key: ProtectionKey) -> bool {
+        self.0 >> (2 * key.get()) & 1 != 0
+    }
+
+    /// WD: no writes to pages of `key`, save a supervisor's while CR0.WP = 0.
+    #[must_use]
+    pub const fn disables_writes(self, key: ProtectionKey) -> bool {
+        self.0 >> (2 * key.get() + 1) & 1 != 0
     }
 }
 

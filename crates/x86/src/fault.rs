@@ -72,6 +72,8 @@ bitflags! {
         const RSVD = 1 << 3;
         /// The access was an instruction fetch (with NXE or SMEP on).
         const ID = 1 << 4;
+        /// The page's protection key forbade the access.
+        const PK = 1 << 5;
     }
 }
 

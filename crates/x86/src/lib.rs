@@ -16,6 +16,6 @@ pub mod paging;
 pub mod pvh;
 
 pub use addr::{NonCanonical, PhysAddr, VirtAddr};
-pub use control::{Cr0, Cr4, Efer, Rflags};
+pub use control::{Cr0, Cr4, Efer, Pcid, Pkru, Rflags};
 pub use fault::{PageFault, PfErrorCode};
 pub use paging::{Bits, Entry, Level};

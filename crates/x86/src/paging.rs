@@ -7,10 +7,14 @@
 //! └───┴──────┴─────────┴─────────────────────┴────┴─┴─┴─┴─┴─┴─┴─┴─┴─┘   C = PCD, T = PWT
 //! ```
 //!
-//! Bits MAXPHYADDR..51 of the address field are reserved. Not modelled: protection
-//! keys (bits 62:59 are ignored), 5-level paging.
+//! Bits MAXPHYADDR..51 of the address field are reserved. That is 4-level paging; how the
+//! entries of 32-bit and PAE paging differ says [`format`](mod@format). Not modelled: 5-level paging.
 //!
 //! **Spec:** SDM 3A "4-Level Paging and 5-Level Paging", tables "Format of a … Entry".
+
+pub mod format;
+
+pub use format::Format;
 
 use crate::addr::PhysAddr;
 use bitflags::bitflags;
@@ -95,6 +99,8 @@ pub enum PageSize {
     Size4K,
     /// 2 MiB, mapped by a PDE with PS = 1.
     Size2M,
+    /// 4 MiB, mapped by a PDE of 32-bit paging with PS = 1.
+    Size4M,
     /// 1 GiB, mapped by a PDPTE with PS = 1.
     Size1G,
 }
@@ -106,8 +112,89 @@ impl PageSize {
         match self {
             Self::Size4K => Level::Pt.span_bytes(),
             Self::Size2M => Level::Pd.span_bytes(),
+            Self::Size4M => 2 * Level::Pd.span_bytes(),
             Self::Size1G => Level::Pdpt.span_bytes(),
         }
+    }
+}
+
+/// The protection key of a user page: bits 62:59 of the entry that maps it.
+///
+/// **Spec:** SDM 3A "Protection Keys".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ProtectionKey(u8);
+
+impl ProtectionKey {
+    /// Number of keys there are.
+    pub const COUNT: u8 = 16;
+
+    /// Key number `n`.
+    ///
+    /// # Panics
+    ///
+    /// If `n` is 16 or more.
+    #[must_use]
+    pub const fn new(n: u8) -> Self {
+        assert!(n < Self::COUNT, "there are 16 protection keys");
+        Self(n)
+    }
+
+    /// The key in the entry `raw`.
+    #[must_use]
+    pub const fn of_entry(raw: u64) -> Self {
+        Self((raw >> 59 & 0xf) as u8)
+    }
+
+    /// Its number, below 16.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// Which of the eight fields of IA32_PAT tells a page's memory type: 4·PAT + 2·PCD + PWT.
+///
+/// **Spec:** SDM 3A "Memory Typing When the PAT is Supported".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PatIndex(u8);
+
+impl PatIndex {
+    /// Field 0.
+    pub const ZERO: Self = Self(0);
+
+    /// The field that the entry `raw`, which maps a page of `size`, selects.
+    #[must_use]
+    pub const fn of_leaf(raw: u64, size: PageSize) -> Self {
+        let pat = match size {
+            PageSize::Size4K => raw & 1 << 7,
+            _ => raw & 1 << 12,
+        };
+        let pwt_pcd = (raw >> 3 & 3) as u8;
+        Self(if pat == 0 { pwt_pcd } else { pwt_pcd | 4 })
+    }
+
+    /// Its number, below 8.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// PWT of the entry.
+    #[must_use]
+    pub const fn pwt(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// PCD of the entry.
+    #[must_use]
+    pub const fn pcd(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    /// PAT of the entry: bit 7 of a PTE, bit 12 of an entry that maps a larger page.
+    #[must_use]
+    pub const fn pat(self) -> bool {
+        self.0 & 4 != 0
     }
 }
 

@@ -55,6 +55,8 @@ pub struct MemmapEntry {
 
 /// E820 type of usable RAM.
 pub const E820_RAM: u32 = 1;
+/// E820 type of memory that is in use.
+pub const E820_RESERVED: u32 = 2;
 
 const _: () = assert!(size_of::<StartInfo>() == 56);
 const _: () = assert!(size_of::<MemmapEntry>() == 24);

@@ -506,3 +506,40 @@ impl Bench {
         self.log.borrow().0.clone()
     }
 }
+
+/// A bench that takes the exceptions of instructions on a stack of their own.
+pub(crate) fn guarded() -> Bench {
+    let mut bench = Bench::long();
+    bench.use_ist1(&[0, 6, 8, 11, 12, 13, 14]);
+    bench
+}
+
+/// Runs `f` and returns vector and error code of the exception at its first instruction.
+pub(crate) fn first_faults(
+    bench: &mut Bench,
+    f: impl FnOnce(&mut CodeAssembler) -> Asm,
+) -> (u8, Option<u64>) {
+    bench.exec(f);
+    let caught = bench.caught();
+    assert_eq!(
+        caught.rip,
+        at::CODE,
+        "{caught:x?} is not of the first instruction"
+    );
+    (caught.vector, caught.code)
+}
+
+/// Runs `f` at CPL 3 and returns the exception at its first instruction.
+pub(crate) fn user_faults(
+    bench: &mut Bench,
+    f: impl FnOnce(&mut CodeAssembler) -> Asm,
+) -> (u8, Option<u64>) {
+    bench.user(f).run();
+    let caught = bench.caught();
+    assert_eq!(
+        (caught.rip, caught.cs),
+        (at::USER_CODE, u64::from(sel::USER_CODE64)),
+        "{caught:x?}"
+    );
+    (caught.vector, caught.code)
+}

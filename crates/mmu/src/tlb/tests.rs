@@ -9,7 +9,26 @@ fn page(base: u64, size: PageSize) -> TlbEntry {
         size,
         rights: Rights::WIDEST,
         global: false,
+        key: ProtectionKey::new(0),
+        pat: PatIndex::ZERO,
     }
+}
+
+const USER: Accessor = Accessor::USER;
+
+/// Copies `page` to the front, where it serves every access.
+fn promote(tlb: &mut Tlb, at: VirtAddr, access: Access, page: &TlbEntry) {
+    tlb.promote(at, access, page, all_kinds());
+}
+
+fn all_kinds() -> Kinds {
+    let mut regs = crate::testing::regs();
+    regs.cr0 = x86::Cr0::PG;
+    regs.cr4 = x86::Cr4::empty();
+    regs.efer = x86::Efer::LMA;
+    let mut page = page(0, PageSize::Size4K);
+    page.rights = Rights::WIDEST | Rights::D;
+    crate::rights::AccessMatrix::new(&regs).kinds(&page)
 }
 
 /// The address of the page `n` sets' worth of 4 KiB pages on: all of them share a set.
@@ -51,11 +70,16 @@ fn as_many_pages_as_there_are_entries_fit_at_once() {
 fn an_entry_that_falls_out_leaves_the_front_too() {
     let mut tlb = Tlb::new();
     tlb.fill(same_set(0), page(0, PageSize::Size4K));
-    tlb.promote(same_set(0), Access::Read, &page(0, PageSize::Size4K));
-    assert!(tlb.front(same_set(0), Access::Read).is_some());
-    assert!(tlb.front(same_set(0), Access::Fetch).is_none());
+    promote(
+        &mut tlb,
+        same_set(0),
+        Access::Read,
+        &page(0, PageSize::Size4K),
+    );
+    assert!(tlb.front(same_set(0), Access::Read, USER).is_some());
+    assert!(tlb.front(same_set(0), Access::Fetch, USER).is_none());
     (1..=WAYS as u64).for_each(|n| tlb.fill(same_set(n), page(n << 12, PageSize::Size4K)));
-    assert!(tlb.front(same_set(0), Access::Read).is_none());
+    assert!(tlb.front(same_set(0), Access::Read, USER).is_none());
 }
 
 #[test]
@@ -64,7 +88,8 @@ fn of_entries_of_several_sizes_the_smallest_is_found_and_all_are_removed() {
     tlb.fill(va(0x20_0000), page(0x4000_0000, PageSize::Size2M));
     tlb.sets[set_index(va(0x20_5000), PageSize::Size4K)][0] = Slot {
         number: page_number(va(0x20_5000), PageSize::Size4K),
-        epoch: tlb.epoch,
+        epoch: tlb.epochs.current(),
+        pcid: Pcid::ZERO,
         page: page(0x9000, PageSize::Size4K),
     };
     assert_eq!(
@@ -92,34 +117,46 @@ fn both_halves_of_the_address_space_are_kept_apart() {
 
 /// A TLB as plain as can be: a list, newest first.
 #[derive(Default)]
-struct List(Vec<(VirtAddr, TlbEntry)>);
+struct List {
+    entries: Vec<(Pcid, VirtAddr, TlbEntry)>,
+    pcid: Pcid,
+}
 
 impl List {
-    fn covers(at: VirtAddr, (start, page): (VirtAddr, TlbEntry)) -> bool {
+    fn covers(at: VirtAddr, start: VirtAddr, page: TlbEntry) -> bool {
         at.get() & !(page.size.bytes() - 1) == start.get() & !(page.size.bytes() - 1)
     }
 
     fn find(&self, at: VirtAddr) -> Option<TlbEntry> {
-        let covering = self.0.iter().filter(|&&entry| Self::covers(at, entry));
-        covering.map(|entry| entry.1).min_by_key(|page| page.size)
+        let of_pcid = |&&(pcid, _, page): &&(Pcid, _, TlbEntry)| pcid == self.pcid || page.global;
+        let usable = self.entries.iter().filter(of_pcid);
+        let covering = usable.filter(|&&(_, start, page)| Self::covers(at, start, page));
+        covering.map(|entry| entry.2).min_by_key(|page| page.size)
     }
 
     fn fill(&mut self, at: VirtAddr, page: TlbEntry) {
-        self.0.insert(0, (at, page));
+        self.entries.insert(0, (self.pcid, at, page));
         let sets = match page.size {
             PageSize::Size4K => SETS_4K,
             PageSize::Size2M => SETS_2M,
+            PageSize::Size4M => SETS_4M,
             PageSize::Size1G => SETS_1G,
         };
         let set = |at: VirtAddr| at.get() / page.size.bytes() % sets as u64;
         let mut peers = self
-            .0
+            .entries
             .iter()
             .enumerate()
-            .filter(|(_, (other, kept))| kept.size == page.size && set(*other) == set(at));
+            .filter(|(_, (_, other, kept))| kept.size == page.size && set(*other) == set(at));
         if let Some((oldest, _)) = peers.nth(WAYS) {
-            self.0.remove(oldest);
+            self.entries.remove(oldest);
         }
+    }
+
+    /// Keeps what `stays` says of an entry's PCID, start and page.
+    fn retain(&mut self, stays: impl Fn(Pcid, VirtAddr, TlbEntry) -> bool) {
+        self.entries
+            .retain(|&(pcid, start, page)| stays(pcid, start, page));
     }
 }
 
@@ -143,13 +180,19 @@ impl Numbers {
     }
 
     fn page(&mut self) -> TlbEntry {
-        let size = SIZES[usize::try_from(self.below(3)).unwrap()];
+        let size = SIZES[usize::try_from(self.below(4)).unwrap()];
         TlbEntry {
             base: PhysAddr::new(self.below(1 << 15) << 30),
             size,
             rights: Rights::from_bits_truncate(u8::try_from(self.below(16)).unwrap()),
             global: self.below(3) == 0,
+            key: ProtectionKey::of_entry(self.below(16) << 59),
+            pat: PatIndex::of_leaf(self.below(4) << 3, size),
         }
+    }
+
+    fn pcid(&mut self) -> Pcid {
+        Pcid::truncate([0, 1, 4095][usize::try_from(self.below(3)).unwrap()])
     }
 }
 
@@ -159,22 +202,39 @@ fn the_sets_hold_what_a_plain_list_holds_and_the_front_agrees_with_them() {
         (Tlb::new(), List::default(), Numbers(0x1234_5678_9abc_def1));
     let mut from_front = 0;
     for step in 0..400_000 {
-        let at = numbers.address();
-        match numbers.below(200) {
+        let (at, pcid) = (numbers.address(), numbers.pcid());
+        let current = list.pcid;
+        match numbers.below(400) {
             0 => {
-                tlb.flush_all();
-                list.0.clear();
+                tlb.flush_all_local();
+                list.retain(|_, _, page| page.global);
             }
             1 => {
-                tlb.flush_non_global();
-                list.0.retain(|(_, page)| page.global);
+                tlb.flush_global();
+                list.retain(|_, _, page| !page.global);
             }
-            2..20 => {
+            2 | 3 => {
+                tlb.flush_local(pcid);
+                list.retain(|owner, _, page| owner != pcid || page.global);
+            }
+            4..30 => {
+                tlb.switch_to(pcid);
+                list.pcid = pcid;
+            }
+            30..50 => {
+                tlb.remove_local(pcid, at);
+                list.retain(|owner, start, page| {
+                    owner != pcid || page.global || !List::covers(at, start, page)
+                });
+            }
+            50..80 => {
                 tlb.remove(at);
-                list.0.retain(|&entry| !List::covers(at, entry));
+                list.retain(|owner, start, page| {
+                    owner != current && !page.global || !List::covers(at, start, page)
+                });
             }
             _ => match tlb.find(at) {
-                Some(page) => tlb.promote(at, Access::Write, &page),
+                Some(page) => promote(&mut tlb, at, Access::Write, &page),
                 None => {
                     let page = numbers.page();
                     tlb.fill(at, page);
@@ -185,10 +245,10 @@ fn the_sets_hold_what_a_plain_list_holds_and_the_front_agrees_with_them() {
         for at in [at, numbers.address()] {
             let found = tlb.find(at);
             assert_eq!(found, list.find(at), "step {step}, {at:?}");
-            if let Some((frame, rights)) = tlb.front(at, Access::Read) {
+            if let Some((frame, pat)) = tlb.front(at, Access::Read, USER) {
                 let page = found.expect("the front holds copies only");
-                let copy = (page.translate(at).frame_base(), page.rights);
-                assert_eq!((frame, rights), copy, "step {step}, {at:?}");
+                let copy = (page.translate(at).frame_base(), page.pat);
+                assert_eq!((frame, pat), copy, "step {step}, {at:?}");
                 from_front += 1;
             }
         }
