@@ -13,6 +13,7 @@ use crate::op::Op;
 use crate::state::CodeSize;
 use memory::Ram;
 use x86::PhysAddr;
+use x86::addr::PAGE_BYTES;
 
 /// Most instructions in a block.
 pub(crate) const MAX_OPS: usize = 32;
@@ -38,23 +39,45 @@ impl Origin {
     }
 }
 
+/// What decoding one page gave.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) chains: bool,
+}
+
 /// Decoded instructions that run one after the other.
 #[derive(Debug)]
 pub(crate) struct Block {
-    key: u64,
+    pub(crate) key: Key,
     origin: Origin,
     /// Where the last instruction goes on, if it crosses into another page.
     pub(crate) tail: Option<Origin>,
+    /// After the last instruction nothing but RIP has to be looked at.
+    pub(crate) chains: bool,
     pub(crate) ops: Box<[Op]>,
 }
 
 impl Block {
-    pub(crate) fn new(key: Key, origin: Origin, tail: Option<Origin>, ops: Vec<Op>) -> Self {
+    /// A block of one page.
+    pub(crate) fn new(key: Key, origin: Origin, decoded: Decoded) -> Self {
         Self {
-            key: key.0,
+            key,
             origin,
-            tail,
-            ops: ops.into(),
+            tail: None,
+            chains: decoded.chains,
+            ops: decoded.ops.into(),
+        }
+    }
+
+    /// A block of one instruction that goes on in page `tail`.
+    pub(crate) fn across(key: Key, origin: Origin, tail: Origin, op: Op) -> Self {
+        Self {
+            key,
+            origin,
+            tail: Some(tail),
+            chains: false,
+            ops: Box::new([op]),
         }
     }
 
@@ -70,6 +93,12 @@ pub(crate) struct Key(u64);
 impl Key {
     pub(crate) const fn new(at: PhysAddr, size: CodeSize) -> Self {
         Self(at.get() | (size as u64) << 56)
+    }
+
+    /// The key of code at another offset of the same page.
+    pub(crate) const fn in_same_page(self, rip: u64) -> Self {
+        const OFFSET: u64 = PAGE_BYTES - 1;
+        Self(self.0 & !OFFSET | rip & OFFSET)
     }
 
     const fn slot(self) -> usize {
@@ -106,12 +135,13 @@ impl CodeCache {
     #[inline]
     pub(crate) fn find(&self, key: Key, ram: &Ram) -> Option<&Block> {
         let block = self.slots[key.slot()].as_deref()?;
-        (block.key == key.0 && block.is_current(ram)).then_some(block)
+        (block.key == key && block.is_current(ram)).then_some(block)
     }
 
     /// Keeps `block`, in place of what had its slot.
-    pub(crate) fn insert(&mut self, key: Key, block: Block) -> &Block {
+    pub(crate) fn insert(&mut self, block: Block) {
         self.decoded += 1;
-        self.slots[key.slot()].insert(Box::new(block))
+        let slot = block.key.slot();
+        self.slots[slot] = Some(Box::new(block));
     }
 }

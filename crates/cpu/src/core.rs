@@ -2,7 +2,7 @@
 //!
 //! **Spec:** SDM 3A "Priority Among Concurrent Events"; SDM 2 "Instruction Format".
 
-use crate::block::{Block, CodeCache, Key, MAX_OPS, Origin};
+use crate::block::{Block, CodeCache, Decoded, Key, MAX_OPS, Origin};
 use crate::exception::Exception;
 use crate::interp;
 use crate::op::Op;
@@ -117,7 +117,7 @@ impl<'m> Core<'m> {
             if self.cpu.ledger.now() >= until {
                 return Stop::Limit;
             }
-            self.run_block(cache);
+            self.run_block(cache, until);
         }
     }
 
@@ -158,17 +158,14 @@ impl<'m> Core<'m> {
         }
     }
 
-    fn run_block(&mut self, cache: &mut CodeCache) {
+    fn run_block(&mut self, cache: &mut CodeCache, until: Ticks) {
         let shadow = std::mem::take(&mut self.cpu.interrupt_shadow);
         self.single_step = self.cpu.flags & Rflags::TF.bits() != 0;
-        let limit = if shadow || self.single_step {
-            1
-        } else {
-            usize::MAX
-        };
+        let one_only = shadow || self.single_step;
         let result = match self.fetch(cache) {
             Ok(Fetched::Cached(key)) => match cache.find(key, self.ram) {
-                Some(block) => self.execute(block, limit),
+                Some(block) if one_only => self.execute(&block.ops[..1]),
+                Some(block) => self.run_chain(cache, block, until),
                 None => unreachable!("fetch has just found or made this block"),
             },
             Ok(Fetched::Single(op)) => self.step(&op),
@@ -189,11 +186,47 @@ impl<'m> Core<'m> {
         self.raise(Exception::Db);
     }
 
-    fn execute(&mut self, block: &Block, limit: usize) -> Result<(), Exception> {
+    /// Runs a block, and then those that follow it in the same page, as long as nothing
+    /// happens between them that [`Core::run`] would have to look at.
+    fn run_chain<'c>(
+        &mut self,
+        cache: &'c CodeCache,
+        mut block: &'c Block,
+        until: Ticks,
+    ) -> Result<(), Exception> {
+        let page = page_of(self.cpu.rip());
         let epoch = self.ram.code().epoch();
-        for op in block.ops.iter().take(limit) {
+        loop {
+            self.execute(&block.ops)?;
+            let undisturbed = block.chains
+                && !self.leave
+                && self.ram.code().epoch() == epoch
+                && self.cpu.is_64bit()
+                && page_of(self.cpu.rip()) == page
+                && !self.is_due(until);
+            if !undisturbed {
+                return Ok(());
+            }
+            let key = block.key.in_same_page(self.cpu.rip());
+            match cache.find(key, self.ram) {
+                Some(next) if next.tail.is_none() => block = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether the clock, with what is not charged yet, has reached `until`.
+    #[inline]
+    fn is_due(&self, until: Ticks) -> bool {
+        self.cpu.ledger.now() + self.profile.instruction * self.uncharged >= until
+    }
+
+    #[inline]
+    fn execute(&mut self, ops: &[Op]) -> Result<(), Exception> {
+        let epoch = self.ram.code().epoch();
+        for op in ops {
             self.step(op)?;
-            if self.leave || self.ram.code().epoch() != epoch {
+            if !op.quiet && (self.leave || self.ram.code().epoch() != epoch) {
                 break;
             }
         }
@@ -278,19 +311,20 @@ impl<'m> Core<'m> {
                 &self.decoder(&[0xff; 2]).decode(),
             )));
         };
-        let ops = self.lower_block(here);
-        if ops.is_empty() {
+        let decoded = self.lower_block(here);
+        if decoded.ops.is_empty() {
             return self.decode_across(cache, key, va, at, page);
         }
-        let used = ops.iter().map(|op| usize::from(op.len)).sum();
+        let used = decoded.ops.iter().map(|op| usize::from(op.len)).sum();
         self.ram.code().mark(page, at.page_offset() as usize, used);
-        cache.insert(key, Block::new(key, Origin::now(self.ram, page), None, ops));
+        cache.insert(Block::new(key, Origin::now(self.ram, page), decoded));
         Ok(Fetched::Cached(key))
     }
 
     /// Lowers instructions until one ends the block, does not fit in `bytes`, or cannot be decoded.
-    fn lower_block(&self, bytes: &[u8]) -> Vec<Op> {
+    fn lower_block(&self, bytes: &[u8]) -> Decoded {
         let mut ops = Vec::with_capacity(MAX_OPS);
+        let mut chains = false;
         let mut decoder = self.decoder(bytes);
         let mut instr = Instruction::default();
         while ops.len() < MAX_OPS && decoder.can_decode() {
@@ -300,11 +334,12 @@ impl<'m> Core<'m> {
                 break;
             }
             ops.push(lower(&instr));
+            chains = interp::chains(&instr);
             if instr.is_invalid() || interp::ends_block(&instr) {
                 break;
             }
         }
-        ops
+        Decoded { ops, chains }
     }
 
     fn decoder<'b>(&self, bytes: &'b [u8]) -> Decoder<'b> {
@@ -341,7 +376,7 @@ impl<'m> Core<'m> {
             self.ram.code().mark(tail, 0, instr.len() - room);
         }
         let (origin, tail) = (Origin::now(self.ram, page), Origin::now(self.ram, tail));
-        cache.insert(key, Block::new(key, origin, Some(tail), vec![op]));
+        cache.insert(Block::across(key, origin, tail, op));
         Ok(Fetched::Cached(key))
     }
 
@@ -383,6 +418,11 @@ fn lower(instr: &Instruction) -> Op {
         return Op::lower(instr, |_, _| Err(Exception::Gp(0)));
     }
     interp::lower(instr)
+}
+
+/// The 4 KiB page of an address.
+const fn page_of(address: u64) -> u64 {
+    address / PAGE_BYTES
 }
 
 /// Code ready to run.

@@ -51,6 +51,8 @@ pub(crate) struct Op {
     pub(crate) rep: Rep,
     /// Address size in bytes: decides which of CX, ECX, RCX counts.
     pub(crate) addr_bytes: u8,
+    /// Touches registers only: no memory, no device, so nothing else can have changed.
+    pub(crate) quiet: bool,
     /// The operand size is 16 bits: LGDT and LIDT take only 24 bits of base.
     pub(crate) operand_16: bool,
 }
@@ -72,6 +74,7 @@ impl Op {
             imm2: 0,
             rep: rep(instr),
             addr_bytes: 8,
+            quiet: is_quiet(instr),
             operand_16: matches!(instr.code(), Code::Lgdt_m1632_16 | Code::Lidt_m1632_16),
         };
         for i in 0..instr.op_count().min(3) {
@@ -123,6 +126,19 @@ impl Op {
         self.addr_bytes = address_bytes(instr);
         self.addr_mask = u64::MAX >> (64 - 8 * u32::from(self.addr_bytes));
     }
+}
+
+/// Whether all operands are registers and immediates. What touches devices otherwise ends its block.
+fn is_quiet(instr: &Instruction) -> bool {
+    let plain = |kind| kind == OpKind::Register || is_immediate(kind) || is_near_branch(kind);
+    !instr.is_stack_instruction() && (0..instr.op_count()).all(|i| plain(instr.op_kind(i)))
+}
+
+const fn is_near_branch(kind: OpKind) -> bool {
+    matches!(
+        kind,
+        OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
+    )
 }
 
 fn rep(instr: &Instruction) -> Rep {

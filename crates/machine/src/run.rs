@@ -73,6 +73,7 @@ impl Machine {
             }
             if let Some(stopped) = self.stopped() {
                 self.settle_idle();
+                self.check_ledgers();
                 return Pause::Stopped(stopped);
             }
             let runnable = self.next_runnable();
@@ -281,6 +282,18 @@ impl Machine {
             }
             // DEPARTS: NMIs are dropped; no processor here takes vector 2 by interrupt yet.
             Delivery::Nmi => {}
+        }
+    }
+
+    /// The accounting identity, in every build: a figure of a machine whose ledger does not add up is worth nothing.
+    fn check_ledgers(&self) {
+        for cpu in &self.cpus {
+            assert!(
+                cpu.ledger.adds_up(),
+                "cpu{}: the clock is not the sum of its categories: {:?}",
+                cpu.id,
+                cpu.ledger
+            );
         }
     }
 

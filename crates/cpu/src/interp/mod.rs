@@ -88,6 +88,21 @@ pub(crate) fn ends_block(instr: &Instruction) -> bool {
         || instr.has_repne_prefix() && instr.is_string_instruction()
 }
 
+/// Whether after this instruction, which ended a block or filled it, only RIP is new:
+/// translation, privilege, interrupts and code size are what they were.
+pub(crate) fn chains(instr: &Instruction) -> bool {
+    match instr.flow_control() {
+        FlowControl::Next => !ends_block(instr),
+        FlowControl::ConditionalBranch => true,
+        FlowControl::UnconditionalBranch => instr.is_jmp_short_or_near(),
+        FlowControl::IndirectBranch => instr.is_jmp_near_indirect(),
+        FlowControl::Call => instr.is_call_near(),
+        FlowControl::IndirectCall => instr.is_call_near_indirect(),
+        FlowControl::Return => instr.mnemonic() == Mnemonic::Ret,
+        _ => false,
+    }
+}
+
 /// POP to a general register or memory; POP to a segment register may change SS.
 fn is_plain_pop(instr: &Instruction) -> bool {
     instr.mnemonic() == Mnemonic::Pop && !instr.op0_register().is_segment_register()
