@@ -114,3 +114,6 @@ pub enum Invpcid {
     /// Type 3: all PCIDs.
     AllContexts,
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,3 +159,82 @@ const fn place(format: Format, level: Level, va: VirtAddr) -> (usize, u64) {
     };
     (first + crate::tlb::remainder(number, sets), number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::va;
+
+    const FORMAT: Format = Format::FourLevel;
+
+    fn start(level: Level, table: u64) -> Start {
+        Start {
+            level,
+            table: PhysAddr::new(table << 12),
+            rights: Rights::WIDEST,
+        }
+    }
+
+    /// The address that uses entry `n` of the table `level`, all of them in one set.
+    fn at(level: Level, n: u64) -> VirtAddr {
+        let sets = if level == Level::Pd { SETS_PDE } else { 1 };
+        va(n * sets as u64 * level.span_bytes())
+    }
+
+    #[test]
+    fn the_deepest_entry_that_covers_the_address_is_found() {
+        let mut caches = PagingStructureCaches::new();
+        for (level, table) in [(Level::Pdpt, 1), (Level::Pd, 2), (Level::Pt, 3)] {
+            caches.fill(FORMAT, va(0x1000), start(level, table));
+        }
+        for (address, found) in [
+            (0, Some(start(Level::Pt, 3))),
+            (2 << 20, Some(start(Level::Pd, 2))),
+            (1 << 30, Some(start(Level::Pdpt, 1))),
+            (1 << 39, None),
+        ] {
+            assert_eq!(caches.find(FORMAT, va(address)), found, "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_entry_of_a_full_set_falls_out_and_dead_ones_first() {
+        for (of, next) in [
+            (Level::Pml4, Level::Pdpt),
+            (Level::Pdpt, Level::Pd),
+            (Level::Pd, Level::Pt),
+        ] {
+            let mut caches = PagingStructureCaches::new();
+            let kept = |caches: &PagingStructureCaches| -> Vec<bool> {
+                let found = |n| caches.find(FORMAT, at(of, n)).is_some();
+                (0..=WAYS as u64).map(found).collect()
+            };
+            (0..=WAYS as u64).for_each(|n| caches.fill(FORMAT, at(of, n), start(next, n)));
+            assert_eq!(kept(&caches), [false, true, true, true, true], "{of:?}");
+            caches.remove(Pcid::ZERO, FORMAT, at(of, 3));
+            caches.fill(FORMAT, at(of, 0), start(next, 0));
+            assert_eq!(kept(&caches), [true, true, true, false, true], "{of:?}");
+        }
+    }
+
+    #[test]
+    fn entries_of_another_pcid_take_room_but_are_not_found() {
+        let mut caches = PagingStructureCaches::new();
+        caches.fill(FORMAT, va(0), start(Level::Pdpt, 1));
+        caches.switch_to(Pcid::truncate(9));
+        assert_eq!(caches.find(FORMAT, va(0)), None);
+        (0..WAYS as u64)
+            .for_each(|n| caches.fill(FORMAT, at(Level::Pml4, n), start(Level::Pdpt, n)));
+        caches.switch_to(Pcid::ZERO);
+        assert_eq!(caches.find(FORMAT, va(0)), None, "it fell out");
+    }
+
+    #[test]
+    fn an_entry_of_32_bit_paging_covers_4_mib() {
+        let mut caches = PagingStructureCaches::new();
+        caches.fill(Format::Bits32, va(0x40_0000), start(Level::Pt, 1));
+        let covers = |address| caches.find(Format::Bits32, va(address)).is_some();
+        let found = [0x3f_ffff, 0x40_0000, 0x7f_ffff, 0x80_0000].map(covers);
+        assert_eq!(found, [false, true, true, false]);
+    }
+}

@@ -104,6 +104,8 @@ pub struct Tlb {
     epochs: Epochs,
     /// …and global ones if made in this.
     global_epoch: Epoch,
+    /// Bit `size as u8` for each size there has been an entry of: no other need be searched.
+    held: u8,
 }
 
 impl std::fmt::Debug for Tlb {
@@ -129,6 +131,7 @@ impl Tlb {
             sets: vec![[EMPTY; WAYS]; SETS_4K + SETS_2M + SETS_1G + SETS_4M].into_boxed_slice(),
             global_epoch: epochs.fresh(),
             epochs,
+            held: 0,
         }
     }
 
@@ -150,7 +153,7 @@ impl Tlb {
     /// smallest is used. The manual leaves the choice open.
     #[must_use]
     pub fn find(&self, va: VirtAddr) -> Option<TlbEntry> {
-        SIZES.into_iter().find_map(|size| {
+        self.sizes().find_map(|size| {
             let slot = self.sets[set_index(va, size)]
                 .iter()
                 .find(|s| self.matches(s, va, size, self.epochs.current()))?;
@@ -180,6 +183,7 @@ impl Tlb {
         } else {
             self.epochs.current()
         };
+        self.held |= 1 << page.size as u8;
         let index = set_index(va, page.size);
         let free = self.sets[index].iter().position(|slot| !self.is_live(slot));
         if free.is_none() {
@@ -211,7 +215,7 @@ impl Tlb {
     }
 
     fn remove_if(&mut self, va: VirtAddr, goes: impl Fn(&Self, &Slot, PageSize) -> bool) {
-        for size in SIZES {
+        for size in self.sizes() {
             let set = set_index(va, size);
             for way in 0..WAYS {
                 if goes(self, &self.sets[set][way], size) {
@@ -246,6 +250,14 @@ impl Tlb {
     pub const fn flush_global(&mut self) {
         self.global_epoch = self.epochs.fresh();
         self.front.clear();
+    }
+
+    /// The sizes to search, smallest first.
+    fn sizes(&self) -> impl Iterator<Item = PageSize> + use<> {
+        let held = self.held;
+        SIZES
+            .into_iter()
+            .filter(move |&size| held >> size as u8 & 1 != 0)
     }
 
     fn is_live(&self, slot: &Slot) -> bool {

@@ -95,5 +95,7 @@ pub mod shorthand {
 
 /// IA32_APIC_BASE bit 8: this processor was started first.
 pub const BASE_BSP: u64 = 1 << 8;
+/// IA32_APIC_BASE bit 10, EXTD: x2APIC mode.
+pub const BASE_X2APIC: u64 = 1 << 10;
 /// IA32_APIC_BASE bit 11: global enable.
 pub const BASE_ENABLE: u64 = 1 << 11;

@@ -134,8 +134,22 @@ impl Descriptor {
     }
 }
 
-/// Type fields of system descriptors, IA-32e mode.
+/// Type fields of system descriptors. Those named for 16 bits and the task gate do not exist in IA-32e mode.
 pub mod system_type {
+    /// 16-bit TSS, available.
+    pub const TSS16_AVAILABLE: u8 = 1;
+    /// 16-bit TSS, busy.
+    pub const TSS16_BUSY: u8 = 3;
+    /// 16-bit call gate.
+    pub const CALL_GATE16: u8 = 4;
+    /// Task gate, in the GDT, an LDT or the IDT.
+    pub const TASK_GATE: u8 = 5;
+    /// 16-bit interrupt gate.
+    pub const INTERRUPT_GATE16: u8 = 6;
+    /// 16-bit trap gate.
+    pub const TRAP_GATE16: u8 = 7;
+    /// Call gate, of 32 bits or, in IA-32e mode, 64.
+    pub const CALL_GATE: u8 = 12;
     /// Local descriptor table.
     pub const LDT: u8 = 2;
     /// TSS, available.
@@ -191,6 +205,12 @@ impl Gate64 {
     #[must_use]
     pub const fn ist(self) -> u8 {
         ((self.low >> 32) & 7) as u8
+    }
+
+    /// Parameters a call gate of protected mode copies, bits 36:32.
+    #[must_use]
+    pub const fn parameter_count(self) -> u8 {
+        ((self.low >> 32) & 0x1f) as u8
     }
 
     /// Type field.

@@ -20,6 +20,12 @@ pub const SYSENTER_EIP: u32 = 0x176;
 pub const MISC_ENABLE: u32 = 0x1a0;
 /// IA32_PAT.
 pub const PAT: u32 = 0x277;
+/// IA32_TSC_DEADLINE.
+pub const TSC_DEADLINE: u32 = 0x6e0;
+/// First MSR of the x2APIC's registers.
+pub const X2APIC_FIRST: u32 = 0x800;
+/// Last MSR of the x2APIC's registers.
+pub const X2APIC_LAST: u32 = 0x8ff;
 /// IA32_EFER.
 pub const EFER: u32 = 0xc000_0080;
 /// IA32_STAR.

@@ -85,6 +85,7 @@ fn an_entry_that_falls_out_leaves_the_front_too() {
 #[test]
 fn of_entries_of_several_sizes_the_smallest_is_found_and_all_are_removed() {
     let mut tlb = Tlb::new();
+    tlb.fill(va(0x7000), page(0x7000, PageSize::Size4K));
     tlb.fill(va(0x20_0000), page(0x4000_0000, PageSize::Size2M));
     tlb.sets[set_index(va(0x20_5000), PageSize::Size4K)][0] = Slot {
         number: page_number(va(0x20_5000), PageSize::Size4K),

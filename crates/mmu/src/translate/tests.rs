@@ -9,7 +9,7 @@ use crate::closed_form::{Expected, expected};
 use crate::rights::Rights;
 use crate::testing::*;
 use crate::walk::TlbOutcome;
-use x86::{Level, PfErrorCode};
+use x86::{Level, PfErrorCode, Pkru};
 
 const RW: u64 = 2;
 const G: u64 = 1 << 8;
@@ -562,6 +562,59 @@ fn wp_smap_and_nxe_act_on_cached_entries_at_once() {
         Walked::HIT,
         "XD means nothing to a cached entry without NXE"
     );
+}
+
+#[test]
+fn pkru_acts_on_cached_entries_at_once_and_never_on_fetches() {
+    let key_5 = 5 << 59;
+    let mut machine = Machine::new();
+    machine.store(LOCAL, OLD | LOCAL | TABLE | D | key_5);
+    machine.mmu.invlpg(va(LOCAL));
+    machine.mmu.write_cr4(machine.mmu.regs().cr4 | Cr4::PKE);
+    for access in ACCESSES {
+        machine.access(LOCAL, access, Accessor::USER).unwrap();
+    }
+    machine.mmu.write_pkru(Pkru(2 << 10));
+    assert!(machine.is_hit(LOCAL), "WD of key 5 lets reads pass");
+    let refused = PfErrorCode::P | PfErrorCode::US | PfErrorCode::PK;
+    let write = machine.write(LOCAL).unwrap_err().fault.code;
+    assert_eq!(write, refused | PfErrorCode::WR);
+    machine.mmu.write_pkru(Pkru(1 << 10));
+    assert_eq!(machine.read(LOCAL).unwrap_err().fault.code, refused);
+    let mut fetch = || {
+        machine
+            .access(LOCAL, Access::Fetch, Accessor::USER)
+            .unwrap()
+    };
+    fetch();
+    assert_eq!(fetch().walk, Walked::HIT);
+}
+
+#[test]
+fn a_translation_tells_pat_pcd_and_pwt_of_the_leaf_from_walk_tlb_and_front() {
+    for (name, page, bits) in PAGES {
+        let pat_bit = if page < 0x20_0000 { 1 << 7 } else { 1 << 12 };
+        for (bit, index) in [0, 1 << 3, 1 << 4, pat_bit].into_iter().zip([0, 1, 2, 4]) {
+            let mut machine = Machine::new();
+            machine.store(page, (OLD + page) | bits | bit);
+            machine.mmu.invlpg(va(page));
+            for _ in 0..2 {
+                assert_eq!(machine.read(page).unwrap().pat.get(), index, "{name}");
+            }
+            machine.mmu.tlb.forget_kinds();
+            let from_sets = machine.read(page).unwrap();
+            assert_eq!((from_sets.pat.get(), from_sets.walk), (index, Walked::HIT));
+            let leaf = Mmu::peek(&machine.ram, machine.mmu.regs(), va(page))
+                .leaf
+                .unwrap();
+            let told = (leaf.pat.pat(), leaf.pat.pcd(), leaf.pat.pwt());
+            assert_eq!(
+                told,
+                (bit == pat_bit, bit == 1 << 4, bit == 1 << 3),
+                "{name}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -469,3 +469,27 @@ fn a_32_bit_table_outside_ram_reads_as_all_ones() {
     assert_eq!(page.base, PhysAddr::new(0xffff_f000));
     assert_eq!((walked.steps, walked.ad_updates), (2, 0));
 }
+
+#[test]
+fn the_pdptes_lie_where_bits_31_to_5_of_cr3_say_and_are_loaded_all_or_none() {
+    let (ram, mut mmu) = (ram(), crate::Mmu::new(MAXPHYADDR));
+    let loaded = |mmu: &crate::Mmu| {
+        mmu.regs()
+            .pdptes
+            .map(|pdpte| pdpte.directory().map(PhysAddr::get))
+    };
+    for n in 0..8 {
+        assert!(ram.write(PhysAddr::new(0x5fc0 + 8 * n), (n << 12) | 1));
+    }
+    mmu.load_pdptes(&ram, 0xdead_0000_5fdf).unwrap();
+    assert_eq!(loaded(&mmu), [0, 1, 2, 3].map(|n| Some(n << 12)));
+    mmu.load_pdptes(&ram, 0x5fe0).unwrap();
+    assert_eq!(loaded(&mmu), [4, 5, 6, 7].map(|n| Some(n << 12)));
+    assert!(ram.write(PhysAddr::new(0x5fd8), 3_u64));
+    mmu.load_pdptes(&ram, 0x5fc0).unwrap_err();
+    assert_eq!(
+        loaded(&mmu),
+        [4, 5, 6, 7].map(|n| Some(n << 12)),
+        "as they were"
+    );
+}
