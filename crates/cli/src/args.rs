@@ -122,9 +122,21 @@ impl ValueEnum for PolicyName {
 
 #[derive(Debug, Args)]
 pub(crate) struct BootArgs {
-    /// A PVH ELF kernel; without it, the one built with this program.
-    #[arg(value_name = "KERNEL.elf")]
+    /// An ELF kernel (PVH or Multiboot) or a Linux bzImage; without it, the one built with this program.
+    #[arg(value_name = "KERNEL")]
     pub(crate) kernel: Option<PathBuf>,
+    /// Boot protocol of the kernel.
+    #[arg(long, value_enum, default_value_t = FormatName::Auto, requires = "kernel")]
+    pub(crate) format: FormatName,
+    /// Where a flat binary is loaded and entered.
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address, requires = "kernel")]
+    pub(crate) load_at: Option<u32>,
+    /// Initial RAM disk: the first module for PVH and Multiboot.
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub(crate) initrd: Option<PathBuf>,
+    /// A module for the kernel, with its arguments after a comma; may be repeated.
+    #[arg(long = "module", value_name = "FILE[,ARGS]", requires = "kernel")]
+    pub(crate) modules: Vec<String>,
     /// Kernel command line.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) append: String,
@@ -149,6 +161,21 @@ pub(crate) struct BootArgs {
     /// Write all events to a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+}
+
+/// A boot protocol, as `--format` spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatName {
+    /// By what the file's headers say.
+    Auto,
+    /// ELF with a PVH note.
+    Pvh,
+    /// Multiboot 1.
+    Multiboot,
+    /// Linux, 64-bit boot protocol.
+    Bzimage,
+    /// The bytes as they are, entered at the first in 32-bit mode; needs --load-at.
+    Flat,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +203,15 @@ fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(expected)
 }
 
+/// Reads an address, hexadecimal after `0x`.
+fn parse_address(text: &str) -> Result<u32, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "expected an address below 4 GiB, such as 0x100000".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +235,14 @@ mod tests {
             "18446744073709551615K",
         ] {
             assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+    #[test]
+    fn addresses_are_decimal_or_hexadecimal() {
+        assert_eq!(parse_address("0x100000"), Ok(1 << 20));
+        assert_eq!(parse_address("31744"), Ok(0x7c00));
+        for bad in ["", "0x", "100000h", "0x100000000", "-1"] {
+            assert!(parse_address(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `halfpage boot`: a machine on this terminal.
 
-use crate::args::BootArgs;
+use crate::args::{BootArgs, FormatName};
 use crate::console::{Console, Typed};
 use crate::failure::Failure;
 use crate::trace_file::TraceFile;
 use crate::{Outcome, exit, output};
 use cost::{Category, Profile, Ticks};
-use machine::{Config, DiskImage, FileDisk, Machine, MemDisk, Pause, Stopped, Timing};
+use machine::{
+    Config, DiskImage, FileDisk, Format, Image, Machine, MemDisk, Module, Pause, Stopped, Timing,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,10 +66,7 @@ pub(crate) fn run(args: &BootArgs) -> Outcome {
 }
 
 fn build(args: &BootArgs, tracer: Tracer) -> Result<Machine, Failure> {
-    let (name, kernel) = match &args.kernel {
-        Some(path) => (path.display().to_string(), read(path)?),
-        None => ("built-in kernel".to_owned(), images::KERNEL_ELF.to_vec()),
-    };
+    let files = Files::read(args)?;
     let profile = Profile::flat();
     let timing = Timing {
         service_ticks: profile.ns(SERVICE_NS).0,
@@ -87,8 +86,76 @@ fn build(args: &BootArgs, tracer: Tracer) -> Result<Machine, Failure> {
     } else {
         args.append.clone()
     };
-    Machine::boot(config, &kernel, cmdline.trim())
-        .map_err(|source| Failure::Kernel { name, source })
+    let image = files.image(format(args)?, cmdline.trim());
+    Machine::boot_image(config, &image).map_err(|source| Failure::Kernel {
+        name: files.name.clone(),
+        source,
+    })
+}
+
+/// The kernel and what goes with it, read.
+#[derive(Debug)]
+struct Files {
+    name: String,
+    kernel: Vec<u8>,
+    /// Each with its command line, which begins with the file's name.
+    modules: Vec<(Vec<u8>, String)>,
+}
+
+impl Files {
+    fn read(args: &BootArgs) -> Result<Self, Failure> {
+        let (name, kernel) = match &args.kernel {
+            Some(path) => (path.display().to_string(), read(path)?),
+            None => ("built-in kernel".to_owned(), images::KERNEL_ELF.to_vec()),
+        };
+        let initrd = args
+            .initrd
+            .iter()
+            .map(|path| Ok((read(path)?, path.display().to_string())));
+        let modules = args.modules.iter().map(|module| {
+            let (path, arguments) = module.split_once(',').unwrap_or((module, ""));
+            let line = format!("{path} {arguments}").trim_end().to_owned();
+            Ok((read(Path::new(path))?, line))
+        });
+        Ok(Self {
+            name,
+            kernel,
+            modules: initrd.chain(modules).collect::<Result<_, Failure>>()?,
+        })
+    }
+
+    fn image<'f>(&'f self, format: Format, cmdline: &'f str) -> Image<'f> {
+        let modules = self.modules.iter().map(|(file, line)| Module {
+            file,
+            cmdline: line.clone(),
+        });
+        Image {
+            name: &self.name,
+            file: &self.kernel,
+            format,
+            cmdline,
+            modules: modules.collect(),
+        }
+    }
+}
+
+/// The format asked for; a flat binary and its address go together.
+fn format(args: &BootArgs) -> Result<Format, Failure> {
+    Ok(match (args.format, args.load_at) {
+        (FormatName::Flat, Some(load_at)) => Format::Flat { load_at },
+        (FormatName::Flat, None) => {
+            let text = "--format flat: expected --load-at with the address of its first byte";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        (_, Some(_)) => {
+            let text = "--load-at: expected only with --format flat";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        (FormatName::Auto, None) => Format::Auto,
+        (FormatName::Pvh, None) => Format::Pvh,
+        (FormatName::Multiboot, None) => Format::Multiboot,
+        (FormatName::Bzimage, None) => Format::Bzimage,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -204,13 +271,14 @@ fn say(end: End) {
         }
         End::Stopped(Stopped::Exit(PANIC_STATUS)) => eprintln!("halfpage: the kernel panicked"),
         End::Limit => eprintln!("halfpage: cycle limit reached"),
-        End::Stopped(Stopped::Exit(_)) | End::Quit => {}
+        End::Stopped(Stopped::Reset) => eprintln!("halfpage: the guest asked for a reset"),
+        End::Stopped(Stopped::Exit(_) | Stopped::PowerOff) | End::Quit => {}
     }
 }
 
 const fn exit_code(end: End) -> u8 {
     match end {
-        End::Stopped(Stopped::Exit(0)) | End::Quit => exit::OK,
+        End::Stopped(Stopped::Exit(0) | Stopped::PowerOff | Stopped::Reset) | End::Quit => exit::OK,
         End::Stopped(Stopped::Exit(PANIC_STATUS) | Stopped::TripleFault { .. } | Stopped::Dead) => {
             exit::GUEST_CRASH
         }
@@ -226,6 +294,8 @@ fn report(machine: &Machine, end: End, args: &BootArgs) -> BootReport {
         schema: "boot/1",
         stopped: match end {
             End::Stopped(Stopped::Exit(_)) => "exit",
+            End::Stopped(Stopped::PowerOff) => "power-off",
+            End::Stopped(Stopped::Reset) => "reset",
             End::Stopped(Stopped::TripleFault { .. }) => "triple-fault",
             End::Stopped(Stopped::Dead) => "dead",
             End::Limit => "limit",

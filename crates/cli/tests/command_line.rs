@@ -1,5 +1,10 @@
 //! What a user meets: output, exit codes, errors that name the file and what was expected.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a command that cannot be run is a failed test"
+)]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -331,4 +336,76 @@ fn a_reader_that_leaves_early_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+}
+
+/// Prints the first letter of its command line and of its module, then ends with 0.
+fn multiboot_kernel() -> Vec<u8> {
+    let code = b"\xba\xf8\x03\0\0\x8b\x43\x10\x8a\0\xee\
+        \x8b\x43\x18\x8b\0\x8a\0\xee\
+        \x31\xc0\xba\xf4\0\0\0\xef";
+    let (magic, flags, at) = (0x1bad_b002_u32, 0x1_0003_u32, 0x10_0000_u32);
+    let checksum = 0_u32.wrapping_sub(magic).wrapping_sub(flags);
+    let words = [magic, flags, checksum, at, at, 0, 0, at + 0x20];
+    let mut file: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+    file.extend(code);
+    file
+}
+
+#[test]
+fn a_multiboot_kernel_gets_its_modules_in_the_order_initrd_first() {
+    let files = Files::new();
+    let kernel = files.write("kernel", &multiboot_kernel());
+    let (one, two) = (files.write("one", b"1"), files.write("two", b"2"));
+    for (extra, module) in [
+        (vec!["--module", text(&two), "--initrd", text(&one)], "1"),
+        (
+            vec!["--module", &format!("{},an argument", text(&two))],
+            "2",
+        ),
+    ] {
+        let args: Vec<&str> = ["boot", text(&kernel)].into_iter().chain(extra).collect();
+        let output = halfpage(&args, "");
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert_eq!(
+            stdout(&output),
+            format!("/{module}"),
+            "the kernel's path, the module's byte"
+        );
+    }
+}
+
+#[test]
+fn a_flat_binary_needs_its_address_and_nothing_else_takes_one() {
+    let files = Files::new();
+    // Ends the machine with 0.
+    let path = files.write("flat", b"\x31\xc0\xba\xf4\0\0\0\xef");
+    let boot = |args: &[&str]| {
+        let args: Vec<&str> = ["boot", text(&path)].iter().chain(args).copied().collect();
+        code(&halfpage(&args, ""))
+    };
+    assert_eq!(boot(&["--format", "flat", "--load-at", "0x100000"]), 0);
+    assert_eq!(boot(&["--format", "flat"]), 2);
+    assert_eq!(boot(&["--load-at", "0x100000"]), 2);
+    assert_eq!(boot(&[]), 3, "not a kernel by its headers");
+    assert_eq!(boot(&["--format", "multiboot"]), 3);
+}
+
+#[test]
+fn power_off_is_success_and_a_reset_is_told() {
+    let files = Files::new();
+    // mov dx, 604h; mov eax, 2000h; out dx, ax
+    let off = files.write(
+        "off",
+        &tiny_kernel(b"\xba\x04\x06\0\0\xb8\0\x20\0\0\x66\xef\xf4"),
+    );
+    assert_eq!(code(&halfpage(&["boot", text(&off)], "")), 0);
+    // mov al, 0feh; out 64h, al
+    let reset = files.write("reset", &tiny_kernel(b"\xb0\xfe\xe6\x64\xf4"));
+    let output = halfpage(&["boot", text(&reset)], "");
+    assert_eq!(code(&output), 0);
+    assert!(
+        stderr(&output).contains("asked for a reset"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -4,20 +4,23 @@
 //! returns, and asks [`LocalApic::pending`] before each instruction boundary
 //! that can take an interrupt. Its timer is in [`timer`].
 //!
-//! Modelled: xAPIC mode, fixed delivery by edge, NMI, INIT, STARTUP, shorthands,
-//! physical, flat and cluster destinations, timer one-shot and periodic. Not
-//! modelled: x2APIC, TSC-deadline, level-triggered delivery (TMR reads 0), the
-//! pins LINT0 and LINT1, thermal and performance interrupts (registers only),
-//! focus and arbitration. IA32_APIC_BASE is the board's.
+//! Modelled: xAPIC mode and x2APIC mode ([`x2`], with IA32_APIC_BASE), fixed delivery by
+//! edge and level, NMI, INIT, STARTUP, shorthands, physical, flat and cluster destinations,
+//! timer one-shot, periodic and TSC-deadline, LINT0 as ExtINT. Not modelled: other
+//! uses of the pins LINT0 and LINT1, thermal and performance interrupts (registers
+//! only), focus and arbitration.
 //!
 //! **Spec:** SDM 3A "Advanced Programmable Interrupt Controller (APIC)".
 
 pub mod ipi;
 pub mod timer;
+pub mod x2;
 
-use ipi::{Delivery, Destination, Ipi};
+use ipi::{Destination, Ipi, Trigger};
 use timer::Timer;
-use x86::apic::{LVT_MASKED, LVT_TIMER_PERIODIC, SVR_ENABLE, reg};
+use x86::apic::{
+    BASE_BSP, BASE_ENABLE, DEFAULT_BASE, LVT_MASKED, LVT_TIMER_PERIODIC, SVR_ENABLE, reg,
+};
 
 /// Version 14h, six LVT entries.
 const VERSION: u32 = 0x0005_0014;
@@ -28,7 +31,13 @@ const ESR_RECEIVE_ILLEGAL: u32 = 1 << 6;
 /// Vectors below this are reserved for exceptions.
 const FIRST_VECTOR: u8 = 16;
 
-/// A set of vectors: IRR or ISR.
+/// LVT timer bit 18: with bit 17 clear, TSC-deadline mode.
+const LVT_TIMER_DEADLINE: u32 = 1 << 18;
+/// LVT bits 10:8, delivery mode, and their value for ExtINT.
+const LVT_DELIVERY: u32 = 7 << 8;
+const LVT_EXTINT: u32 = 7 << 8;
+
+/// A set of vectors: IRR, ISR or TMR.
 #[derive(Clone, Copy, Debug, Default)]
 struct Vectors([u32; 8]);
 
@@ -44,6 +53,10 @@ impl Vectors {
     fn highest(&self) -> Option<u8> {
         let word = self.0.iter().rposition(|&word| word != 0)?;
         u8::try_from(32 * word + self.0[word].ilog2() as usize).ok()
+    }
+
+    const fn contains(&self, vector: u8) -> bool {
+        self.0[vector as usize / 32] >> (vector % 32) & 1 != 0
     }
 
     fn is_empty(&self) -> bool {
@@ -75,7 +88,7 @@ impl Lvt {
     /// The entry at `offset` of the page and the bits of it software may write.
     const fn entry(&mut self, offset: u64) -> Option<(&mut u32, u32)> {
         Some(match offset {
-            reg::LVT_TIMER => (&mut self.timer, 0x3_00ff),
+            reg::LVT_TIMER => (&mut self.timer, 0x7_00ff),
             reg::LVT_THERMAL => (&mut self.thermal, 0x1_07ff),
             reg::LVT_PMC => (&mut self.pmc, 0x1_07ff),
             reg::LVT_LINT0 => (&mut self.lint0, 0x1_a7ff),
@@ -112,6 +125,10 @@ pub struct LocalApic {
     svr: u32,
     irr: Vectors,
     isr: Vectors,
+    /// Vectors in IRR or ISR that were accepted as level-triggered.
+    tmr: Vectors,
+    /// A level-triggered interrupt that was ended: the I/O APIC has to be told.
+    ended: Option<u8>,
     esr: u32,
     /// Errors since ESR was last written.
     errors: u32,
@@ -119,6 +136,10 @@ pub struct LocalApic {
     icr_high: u32,
     lvt: Lvt,
     timer: Timer,
+    /// When the TSC-deadline timer fires, if armed.
+    tsc_deadline: Option<u64>,
+    /// IA32_APIC_BASE.
+    base: u64,
 }
 
 impl LocalApic {
@@ -134,18 +155,37 @@ impl LocalApic {
             svr: 0xff,
             irr: Vectors([0; 8]),
             isr: Vectors([0; 8]),
+            tmr: Vectors([0; 8]),
+            ended: None,
             esr: 0,
             errors: 0,
             icr_low: 0,
             icr_high: 0,
             lvt: Lvt::RESET,
             timer: Timer::new(ticks_per_count),
+            tsc_deadline: None,
+            base: DEFAULT_BASE | BASE_ENABLE | if id == 0 { BASE_BSP } else { 0 },
         }
     }
 
-    /// Goes back to the state after reset, as INIT demands; the ID stays.
+    /// Goes back to the state after reset, as INIT demands; ID and IA32_APIC_BASE stay.
     pub const fn reset(&mut self) {
+        let base = self.base;
         *self = Self::new(self.id, self.timer.ticks_per_count());
+        self.base = base;
+    }
+
+    /// What firmware leaves on the bootstrap processor: enabled, the 8259 through LINT0.
+    pub const fn set_virtual_wire(&mut self) {
+        self.svr |= SVR_ENABLE;
+        self.lvt.lint0 = LVT_EXTINT;
+    }
+
+    /// Whether the 8259's output reaches the processor: LINT0 is an open ExtINT, or there is no APIC.
+    #[must_use]
+    pub const fn accepts_extint(&self) -> bool {
+        let is_open = self.lvt.lint0 & (LVT_MASKED | LVT_DELIVERY) == LVT_EXTINT;
+        self.base & BASE_ENABLE == 0 || self.is_enabled() && is_open
     }
 
     /// The APIC ID.
@@ -172,6 +212,7 @@ impl LocalApic {
             reg::TIMER_CURRENT => self.timer.current(now, self.timer_mode()),
             reg::TIMER_DIVIDE => self.timer.divide(),
             0x100..0x180 if offset.is_multiple_of(16) => word(&self.isr, offset - reg::ISR0),
+            0x180..0x200 if offset.is_multiple_of(16) => word(&self.tmr, offset - reg::TMR0),
             0x200..0x280 if offset.is_multiple_of(16) => word(&self.irr, offset - reg::IRR0),
             _ => self.lvt.read(offset).unwrap_or(0),
         }
@@ -190,9 +231,10 @@ impl LocalApic {
             reg::ESR => self.esr = std::mem::take(&mut self.errors),
             reg::ICR_LOW => return self.send(value),
             reg::ICR_HIGH => self.icr_high = value & 0xff00_0000,
+            reg::TIMER_INITIAL if self.is_deadline_mode() => {}
             reg::TIMER_INITIAL => self.timer.start(now, value),
             reg::TIMER_DIVIDE => self.timer.set_divide(now, value, self.timer_mode()),
-            _ => self.write_lvt(offset, value),
+            _ => self.write_lvt(now, offset, value),
         }
         None
     }
@@ -205,29 +247,32 @@ impl LocalApic {
     }
 
     /// While the APIC is disabled in software, mask bits cannot be cleared.
-    const fn write_lvt(&mut self, offset: u64, value: u32) {
+    fn write_lvt(&mut self, now: u64, offset: u64, value: u32) {
         let forced = if self.is_enabled() { 0 } else { LVT_MASKED };
+        let was_deadline = self.is_deadline_mode();
         if let Some((entry, writable)) = self.lvt.entry(offset) {
             *entry = value & writable | forced;
+        }
+        // A change into or out of TSC-deadline mode disarms the timer.
+        if self.is_deadline_mode() != was_deadline {
+            self.tsc_deadline = None;
+            self.timer.start(now, 0);
         }
     }
 
     /// Sends what ICR now says.
     fn send(&mut self, value: u32) -> Option<Ipi> {
         self.icr_low = value & 0x000c_cfff;
-        let ipi = Ipi::from_icr(self.icr_low, self.icr_high)?;
-        if let Delivery::Fixed(vector) | Delivery::LowestPriority(vector) = ipi.delivery
-            && vector < FIRST_VECTOR
-        {
-            self.error(ESR_SEND_ILLEGAL);
-            return None;
-        }
-        Some(ipi)
+        Ipi::from_icr(self.icr_low, self.icr_high).filter(|ipi| self.has_legal_vector(*ipi))
     }
 
     fn end_of_interrupt(&mut self) {
-        if let Some(vector) = self.isr.highest() {
-            self.isr.clear(vector);
+        let Some(vector) = self.isr.highest() else {
+            return;
+        };
+        self.isr.clear(vector);
+        if self.tmr.contains(vector) {
+            self.ended = Some(vector);
         }
     }
 
@@ -243,15 +288,24 @@ impl LocalApic {
         }
     }
 
-    /// Accepts a fixed interrupt with this vector, unless the APIC is disabled in software.
-    pub fn deliver(&mut self, vector: u8) {
-        if !self.is_enabled() {
+    /// The vector of a level-triggered interrupt that was ended since the last call.
+    pub const fn take_ended(&mut self) -> Option<u8> {
+        self.ended.take()
+    }
+
+    /// Accepts a fixed interrupt with this vector, unless the APIC is disabled.
+    pub fn deliver(&mut self, vector: u8, trigger: Trigger) {
+        if !self.is_enabled() || self.base & BASE_ENABLE == 0 {
             return;
         }
         if vector < FIRST_VECTOR {
             self.error(ESR_RECEIVE_ILLEGAL);
-        } else {
-            self.irr.set(vector);
+            return;
+        }
+        self.irr.set(vector);
+        match trigger {
+            Trigger::Edge => self.tmr.clear(vector),
+            Trigger::Level => self.tmr.set(vector),
         }
     }
 
@@ -263,7 +317,9 @@ impl LocalApic {
             Destination::All => true,
             Destination::Others => self.id != sender,
             Destination::Physical(id) => id == self.id || id == u8::MAX,
+            Destination::Logical(mda) if self.is_x2() => self.matches_x2_logical(mda as u32),
             Destination::Logical(mda) => self.matches_logical(mda),
+            Destination::X2Logical(mda) => self.is_x2() && self.matches_x2_logical(mda),
         }
     }
 
@@ -326,19 +382,31 @@ impl LocalApic {
     /// When [`LocalApic::advance`] will deliver the timer's vector, if it will.
     #[must_use]
     pub const fn next_event(&self) -> Option<u64> {
-        if self.lvt.timer & LVT_MASKED == 0 {
-            self.timer.deadline()
-        } else {
+        if self.lvt.timer & LVT_MASKED != 0 {
             None
+        } else if self.is_deadline_mode() {
+            self.tsc_deadline
+        } else {
+            self.timer.deadline()
         }
     }
 
     /// Lets the timer run up to `now`. Periods that passed unseen give one interrupt.
     pub fn advance(&mut self, now: u64) {
         let mode = self.timer_mode();
-        if self.timer.advance(now, mode) && self.lvt.timer & LVT_MASKED == 0 {
-            self.deliver(self.lvt.timer.to_le_bytes()[0]);
+        let fires = if self.is_deadline_mode() {
+            self.tsc_deadline.take_if(|at| *at <= now).is_some()
+        } else {
+            self.timer.advance(now, mode)
+        };
+        if fires && self.lvt.timer & LVT_MASKED == 0 {
+            self.deliver(self.lvt.timer.to_le_bytes()[0], Trigger::Edge);
         }
+    }
+
+    /// LVT timer bits 18:17 are 10.
+    const fn is_deadline_mode(&self) -> bool {
+        self.lvt.timer & (LVT_TIMER_DEADLINE | LVT_TIMER_PERIODIC) == LVT_TIMER_DEADLINE
     }
 
     const fn timer_mode(&self) -> timer::Mode {

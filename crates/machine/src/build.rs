@@ -1,7 +1,8 @@
 //! Puts a machine together: a list of what it is made of.
 
+use crate::acpi;
 use crate::board::Board;
-use crate::loader::{self, LoadError};
+use crate::loader::{self, Entry, Image, LoadError};
 use crate::schedule::Schedule;
 use cost::Profile;
 use cpu::{CodeCache, Cpu};
@@ -55,9 +56,6 @@ pub enum BuildError {
 /// Most processors a machine can have.
 pub(crate) const MAX_CPUS: u8 = 8;
 
-/// The local APIC's timer counts nanoseconds, as QEMU's does.
-const APIC_COUNT_NS: u64 = 1;
-
 /// A machine: processors, RAM, devices, one clock.
 #[derive(Debug)]
 pub struct Machine {
@@ -72,15 +70,37 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine that will start `kernel`, a PVH ELF file, with `cmdline`.
+    /// A machine that will start `kernel`, whose format it finds out, with `cmdline`.
     ///
     /// # Errors
     ///
     /// [`BuildError`], naming what does not fit.
     pub fn boot(config: Config, kernel: &[u8], cmdline: &str) -> Result<Self, BuildError> {
+        Self::boot_image(config, &Image::new("kernel", kernel, cmdline))
+    }
+
+    /// A machine that will start `image`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`], naming what does not fit.
+    pub fn boot_image(config: Config, image: &Image<'_>) -> Result<Self, BuildError> {
+        let cpus = config.cpus;
         let mut machine = Self::new(config)?;
-        let entry = loader::load_pvh(&machine.ram, kernel, cmdline)?;
-        machine.cpus[0].enter_pvh(entry.eip, entry.start_info);
+        acpi::write(&machine.ram, cpus);
+        machine.board.apics[0].set_virtual_wire();
+        let cpu = &mut machine.cpus[0];
+        match loader::load(&machine.ram, image, acpi::RSDP)? {
+            Entry::Pvh { eip, start_info } => cpu.enter_pvh(eip, start_info),
+            Entry::Multiboot { eip, info } => cpu.enter_multiboot(eip, info),
+            Entry::Linux64 {
+                rip,
+                zero_page,
+                cr3,
+                gdt,
+            } => cpu.enter_linux64(rip, zero_page, cr3, gdt),
+            Entry::Flat { eip } => cpu.enter_flat32(eip),
+        }
         Ok(machine)
     }
 
@@ -97,11 +117,10 @@ impl Machine {
         if let Some(disk) = config.disk {
             hba.attach(0, disk);
         }
-        let apic_count = config.profile.ns(APIC_COUNT_NS).0;
         Ok(Self {
             ram: Ram::new(config.memory_bytes)?,
             cpus: (0..config.cpus).map(Cpu::new).collect(),
-            board: Board::new(config.cpus, hba, apic_count),
+            board: Board::new(config.cpus, hba, config.memory_bytes, &config.profile),
             cache: CodeCache::default(),
             profile: config.profile,
             tracer: config.tracer,

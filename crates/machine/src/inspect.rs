@@ -110,12 +110,12 @@ impl Machine {
 
     /// What the guest has sent to the serial port since the last call.
     pub fn take_console_output(&mut self) -> Vec<u8> {
-        self.board.uart.take_output()
+        self.board.chipset.take_output()
     }
 
     /// Types on the serial console.
     pub fn push_console_input(&mut self, bytes: &[u8]) {
-        self.board.uart.push_input(bytes);
+        self.board.chipset.uart.push_input(bytes);
     }
 }
 

@@ -6,8 +6,10 @@
 //! may look at everything and change what only a driver can (hold a transfer,
 //! type on the console). It sees no guest concepts: page tables and frames, no processes.
 
+mod acpi;
 mod board;
 mod build;
+mod chipset;
 mod inspect;
 pub mod loader;
 mod run;
@@ -20,5 +22,5 @@ pub use devices::ahci::{
     AhciEvent, Direction, DiskImage, FileDisk, MemDisk, OpenError, Piece, Timing, Transfer,
 };
 pub use inspect::GuestMemoryError;
-pub use loader::LoadError;
+pub use loader::{Format, Image, LoadError, Module};
 pub use run::{MarkEvent, Pause, Stopped};

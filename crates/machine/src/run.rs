@@ -9,7 +9,8 @@ use crate::build::Machine;
 use cost::{Category, Ticks};
 use cpu::{Activity, Core, Stop};
 use devices::ahci::{AhciEvent, Direction, NewTransfers};
-use devices::apic::ipi::{Delivery, Ipi};
+use devices::apic::ipi::{Delivery, Ipi, Trigger};
+use devices::power::PowerRequest;
 use guest_abi::probe::Mark;
 use memory::Dma;
 use trace::{Event, Source};
@@ -38,6 +39,10 @@ pub struct MarkEvent {
 pub enum Stopped {
     /// The guest wrote this value to port F4h.
     Exit(u32),
+    /// The guest switched the machine off.
+    PowerOff,
+    /// The guest asked for a reset; there is no firmware that would boot again.
+    Reset,
     /// A processor met an exception while delivering #DF.
     TripleFault {
         /// Which.
@@ -113,6 +118,12 @@ impl Machine {
         if let Some(value) = self.board.exit {
             return Some(Stopped::Exit(value));
         }
+        if let Some(request) = self.board.chipset.power_request {
+            return Some(match request {
+                PowerRequest::PowerOff => Stopped::PowerOff,
+                PowerRequest::Reset => Stopped::Reset,
+            });
+        }
         if let Some(cpu) = self.cpus.iter().find(|c| c.activity == Activity::Shutdown) {
             return Some(Stopped::TripleFault {
                 cpu: cpu.id,
@@ -150,7 +161,11 @@ impl Machine {
     /// When the first device event is due.
     fn next_event(&self) -> Option<Ticks> {
         let timers = self.board.apics.iter().filter_map(|a| a.next_event());
-        timers.chain(self.board.hba.next_event()).min().map(Ticks)
+        timers
+            .chain(self.board.hba.next_event())
+            .chain(self.board.chipset.next_event())
+            .min()
+            .map(Ticks)
     }
 
     /// A machine of which no processor runs still cannot go back in time.
@@ -167,6 +182,7 @@ impl Machine {
         for apic in &mut self.board.apics {
             apic.advance(now.0);
         }
+        self.board.chipset.advance(now.0);
         self.step_disk(now);
         self.update_interrupts(now);
     }
@@ -195,10 +211,16 @@ impl Machine {
         }
     }
 
-    /// Tells each processor whether its APIC asks for an interrupt; wakes those that halt for one.
+    /// Brings interrupt lines to the controllers and tells each processor whether it is asked
+    /// for an interrupt; wakes those that halt for one.
     fn update_interrupts(&mut self, now: Ticks) {
-        for (cpu, apic) in self.cpus.iter_mut().zip(&self.board.apics) {
-            cpu.interrupt_request = apic.pending().is_some();
+        let ahci = self.board.hba.intx(&self.board.pci);
+        self.board.chipset.update_lines(ahci);
+        while let Some(message) = self.board.chipset.take_message() {
+            self.route(message, DEVICE, now);
+        }
+        for cpu in &mut self.cpus {
+            cpu.interrupt_request = self.board.asks_interrupt(cpu.id);
             let open = cpu.flags & Rflags::IF.bits() != 0;
             if cpu.activity == Activity::Halted && cpu.interrupt_request && open {
                 idle_until(cpu, now);
@@ -257,17 +279,19 @@ impl Machine {
             if !self.board.apics[target].is_addressed(ipi.destination, from) {
                 continue;
             }
-            self.deliver(ipi.delivery, target, now);
+            self.deliver(ipi.delivery, ipi.trigger, target, now);
             if matches!(ipi.delivery, Delivery::LowestPriority(_)) {
                 return;
             }
         }
     }
 
-    fn deliver(&mut self, what: Delivery, target: usize, now: Ticks) {
+    fn deliver(&mut self, what: Delivery, trigger: Trigger, target: usize, now: Ticks) {
         let (cpu, apic) = (&mut self.cpus[target], &mut self.board.apics[target]);
         match what {
-            Delivery::Fixed(vector) | Delivery::LowestPriority(vector) => apic.deliver(vector),
+            Delivery::Fixed(vector) | Delivery::LowestPriority(vector) => {
+                apic.deliver(vector, trigger)
+            }
             Delivery::Init => {
                 idle_until(cpu, now);
                 cpu.init();
@@ -280,8 +304,13 @@ impl Machine {
                         .emit(now.cycles(), cpu.source(), Event::Startup { vector });
                 }
             }
-            // DEPARTS: NMIs are dropped; no processor here takes vector 2 by interrupt yet.
-            Delivery::Nmi => {}
+            Delivery::Nmi => {
+                cpu.nmi();
+                if cpu.activity == Activity::Halted && cpu.nmi_ready() {
+                    idle_until(cpu, now);
+                    cpu.activity = Activity::Running;
+                }
+            }
         }
     }
 

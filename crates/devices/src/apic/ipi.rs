@@ -33,6 +33,17 @@ pub enum Destination {
     Physical(u8),
     /// The processors whose logical ID matches.
     Logical(u8),
+    /// The processors in x2APIC mode whose 32-bit logical ID matches.
+    X2Logical(u32),
+}
+
+/// How the interrupt was asked for, which decides what an EOI has to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Once.
+    Edge,
+    /// As long as a line is asserted: the EOI goes to the I/O APIC.
+    Level,
 }
 
 /// A message to be routed by the board.
@@ -42,6 +53,8 @@ pub struct Ipi {
     pub delivery: Delivery,
     /// To whom.
     pub destination: Destination,
+    /// Edge or level.
+    pub trigger: Trigger,
 }
 
 impl Ipi {
@@ -66,6 +79,7 @@ impl Ipi {
         Some(Self {
             delivery: what,
             destination,
+            trigger: Trigger::Edge,
         })
     }
 
@@ -86,10 +100,50 @@ impl Ipi {
         } else {
             Destination::Physical(id)
         };
+        let trigger = if data & MESSAGE_LEVEL == 0 {
+            Trigger::Edge
+        } else {
+            Trigger::Level
+        };
         Some(Self {
             delivery,
             destination,
+            trigger,
         })
+    }
+
+    /// Decodes an entry of an I/O APIC's redirection table. `None` for modes that send nothing here.
+    pub(crate) const fn from_redirection(entry: u64, trigger: Trigger) -> Option<Self> {
+        let [vector, mode, .., id] = entry.to_le_bytes();
+        let Some(delivery) = decode(mode as u32 & 7, vector) else {
+            return None;
+        };
+        let destination = if mode & REDIRECTION_LOGICAL == 0 {
+            Destination::Physical(id)
+        } else {
+            Destination::Logical(id)
+        };
+        Some(Self {
+            delivery,
+            destination,
+            trigger,
+        })
+    }
+
+    /// Decodes the 64-bit interrupt command register of x2APIC mode.
+    pub(super) const fn from_x2_icr(low: u32, destination: u32) -> Option<Self> {
+        let Some(ipi) = Self::from_icr(low, 0) else {
+            return None;
+        };
+        let has_shorthand = low >> 18 & 3 != shorthand::NONE;
+        let destination = match destination {
+            _ if has_shorthand => ipi.destination,
+            mask if low & ICR_LOGICAL != 0 => Destination::X2Logical(mask),
+            u32::MAX => Destination::All,
+            id if id < u8::MAX as u32 => Destination::Physical(id.to_le_bytes()[0]),
+            _ => return None, // No APIC here has an ID so high.
+        };
+        Some(Self { destination, ..ipi })
     }
 }
 
@@ -97,6 +151,10 @@ impl Ipi {
 const ICR_LOGICAL: u32 = 1 << 11;
 /// Message address bit 2: likewise.
 const MESSAGE_LOGICAL: u64 = 1 << 2;
+/// Message data bit 15: level-triggered.
+const MESSAGE_LEVEL: u32 = 1 << 15;
+/// Redirection entry bit 11, in its second byte: a logical destination.
+const REDIRECTION_LOGICAL: u8 = 1 << 3;
 /// ICR bits 10:8, lowest priority.
 const LOWEST_PRIORITY: u32 = 1;
 

@@ -1,5 +1,6 @@
 //! The local APIC as a kernel programs it.
 
+use super::ipi::Delivery;
 use super::*;
 use x86::apic::{ICR_ASSERT, ICR_LEVEL, delivery, shorthand};
 
@@ -40,7 +41,7 @@ fn after_reset_it_is_disabled_with_all_entries_masked() {
 #[test]
 fn while_it_is_disabled_nothing_is_accepted_and_no_mask_can_be_cleared() {
     let mut apic = LocalApic::new(0, 1);
-    apic.deliver(0x40);
+    apic.deliver(0x40, Trigger::Edge);
     set(&mut apic, reg::LVT_TIMER, 0x40);
     assert_eq!(
         (apic.pending(), apic.read(0, reg::LVT_TIMER)),
@@ -61,11 +62,11 @@ fn a_request_is_taken_exactly_when_its_class_is_above_task_and_service() {
             for vector in 16..=255_u8 {
                 let mut apic = enabled(0);
                 if let Some(v) = in_service {
-                    apic.deliver(v);
+                    apic.deliver(v, Trigger::Edge);
                     assert_eq!(apic.acknowledge(), v);
                 }
                 set(&mut apic, reg::TPR, tpr.into());
-                apic.deliver(vector);
+                apic.deliver(vector, Trigger::Edge);
                 let class = (tpr / 16).max(in_service.unwrap_or(0) / 16);
                 let taken = vector / 16 > class;
                 assert_eq!(
@@ -83,7 +84,7 @@ fn ppr_is_tpr_unless_a_higher_class_is_in_service() {
     let mut apic = enabled(0);
     set(&mut apic, reg::TPR, 0x35);
     assert_eq!(apic.read(0, reg::PPR), 0x35);
-    apic.deliver(0x47);
+    apic.deliver(0x47, Trigger::Edge);
     assert_eq!(apic.acknowledge(), 0x47);
     assert_eq!(apic.read(0, reg::PPR), 0x40);
     set(&mut apic, reg::TPR, 0x4a);
@@ -93,11 +94,11 @@ fn ppr_is_tpr_unless_a_higher_class_is_in_service() {
 #[test]
 fn eoi_ends_the_highest_vector_in_service() {
     let mut apic = enabled(0);
-    apic.deliver(0x30);
+    apic.deliver(0x30, Trigger::Edge);
     assert_eq!(apic.acknowledge(), 0x30);
-    apic.deliver(0x50);
+    apic.deliver(0x50, Trigger::Edge);
     assert_eq!(apic.acknowledge(), 0x50);
-    apic.deliver(0x40);
+    apic.deliver(0x40, Trigger::Edge);
     assert_eq!(apic.pending(), None);
     assert_eq!(apic.read(0, reg::ISR0 + 0x10), 1 << 16);
     assert_eq!(apic.read(0, reg::ISR0 + 0x20), 1 << 16);
@@ -112,7 +113,7 @@ fn eoi_ends_the_highest_vector_in_service() {
 fn an_interrupt_withdrawn_by_tpr_gives_the_spurious_vector_and_stays_requested() {
     let mut apic = LocalApic::new(0, 1);
     set(&mut apic, reg::SVR, SVR_ENABLE | 0xef);
-    apic.deliver(0x40);
+    apic.deliver(0x40, Trigger::Edge);
     apic.set_task_priority_class(15);
     assert_eq!(apic.acknowledge(), 0xef);
     assert_eq!(apic.read(0, reg::ISR0 + 0x10 * 7), 0);
@@ -127,7 +128,7 @@ fn an_interrupt_withdrawn_by_tpr_gives_the_spurious_vector_and_stays_requested()
 fn a_vector_below_sixteen_is_an_error_that_esr_shows_after_it_is_written() {
     let mut apic = enabled(0);
     set(&mut apic, reg::LVT_ERROR, 0x33);
-    apic.deliver(15);
+    apic.deliver(15, Trigger::Edge);
     assert_eq!((apic.pending(), apic.read(0, reg::ESR)), (Some(0x33), 0));
     set(&mut apic, reg::ICR_LOW, 3);
     set(&mut apic, reg::ESR, 0);
@@ -329,7 +330,7 @@ fn writing_zero_stops_the_timer_and_a_new_divisor_keeps_the_count() {
 #[test]
 fn init_brings_all_but_the_id_back_to_reset() {
     let mut apic = enabled(5);
-    apic.deliver(0x40);
+    apic.deliver(0x40, Trigger::Edge);
     set(&mut apic, reg::TPR, 0x20);
     apic.reset();
     assert_eq!(
@@ -352,7 +353,7 @@ fn no_access_at_any_time_panics() {
         let offset = (seed >> 20 & 0xfff) & if round % 4 == 0 { !0 } else { !0xf };
         let _ = apic.write(now, offset, value);
         let _ = apic.read(now, offset);
-        apic.deliver(value.to_le_bytes()[0]);
+        apic.deliver(value.to_le_bytes()[0], Trigger::Edge);
         apic.advance(now);
         let _ = apic.acknowledge();
         now = if round % 1000 == 999 {
