@@ -2,22 +2,17 @@
 //!
 //! **Spec:** SDM 3A "Priority Among Concurrent Events"; SDM 2 "Instruction Format".
 
-use crate::block::{Block, CodeCache, Decoded, Key, MAX_OPS, Origin};
+use crate::block::{Block, CodeCache};
 use crate::exception::Exception;
-use crate::interp;
+use crate::fetch::Fetched;
 use crate::op::Op;
-use crate::segment::SegReg;
 use crate::state::{Activity, Cpu};
 use cost::{Category, Profile, Ticks};
-use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 use memory::{Ram, Width};
-use trace::{Event, Tracer};
+use trace::Tracer;
 use x86::addr::PAGE_BYTES;
-use x86::fault::Access;
-use x86::{PhysAddr, Rflags, VirtAddr};
-
-/// Longest instruction.
-const MAX_INSTRUCTION_BYTES: usize = 15;
+use x86::fault::Vector;
+use x86::{PhysAddr, Rflags};
 
 /// What lies outside the processor and RAM.
 ///
@@ -38,6 +33,19 @@ pub trait Bus {
     fn task_priority(&mut self, cpu: u8) -> u8;
     /// MOV to CR8.
     fn set_task_priority(&mut self, cpu: u8, class: u8);
+    /// Reads an MSR that belongs to the local APIC: IA32_APIC_BASE, IA32_TSC_DEADLINE (in core
+    /// cycles since power-on, 0 if not armed) or a register of x2APIC mode. `None` is #GP(0).
+    fn apic_msr_read(&mut self, _cpu: u8, _number: u32, _now: Ticks) -> Option<u64> {
+        None
+    }
+    /// Writes such an MSR; `false` is #GP(0), and nothing has changed.
+    fn apic_msr_write(&mut self, _cpu: u8, _number: u32, _value: u64, _now: Ticks) -> bool {
+        false
+    }
+    /// Whether there is a local APIC that is not globally disabled, as CPUID says.
+    fn has_apic(&mut self, _cpu: u8) -> bool {
+        true
+    }
     /// An instruction this machine does not have was met.
     fn missing_instruction(&mut self, cpu: u8, rip: u64, bytes: &[u8], text: &str);
 }
@@ -122,6 +130,9 @@ impl<'m> Core<'m> {
     }
 
     fn take_interrupt(&mut self) {
+        if self.cpu.nmi_ready() {
+            self.take_nmi();
+        }
         let open = self.cpu.flags & Rflags::IF.bits() != 0 && !self.cpu.interrupt_shadow;
         let listening = matches!(self.cpu.activity, Activity::Running | Activity::Halted);
         if !(self.cpu.interrupt_request && open && listening) {
@@ -131,6 +142,17 @@ impl<'m> Core<'m> {
         if let Some(vector) = self.bus.acknowledge(self.cpu.id) {
             self.interrupt(vector);
             self.leave = true;
+        }
+    }
+
+    /// NMI asks neither IF nor the local APIC; only MOV SS holds it off.
+    #[cold]
+    fn take_nmi(&mut self) {
+        let listening = matches!(self.cpu.activity, Activity::Running | Activity::Halted);
+        if listening && !self.cpu.debug.stack_shadow {
+            self.cpu.nmi_pending = false;
+            self.cpu.nmi_blocked = true;
+            self.interrupt(Vector::Nmi as u8);
         }
     }
 
@@ -159,31 +181,32 @@ impl<'m> Core<'m> {
     }
 
     fn run_block(&mut self, cache: &mut CodeCache, until: Ticks) {
-        let shadow = std::mem::take(&mut self.cpu.interrupt_shadow);
-        self.single_step = self.cpu.flags & Rflags::TF.bits() != 0;
-        let one_only = shadow || self.single_step;
+        if self.cpu.needs_care() {
+            return self.run_carefully(cache, until);
+        }
+        self.single_step = false;
+        if let Err(e) = self.run_cached(cache, Pace::Until(until)) {
+            self.raise(e);
+        }
+    }
+
+    /// Executes what is at CS:RIP.
+    pub(crate) fn run_cached(
+        &mut self,
+        cache: &mut CodeCache,
+        pace: Pace,
+    ) -> Result<(), Exception> {
         let result = match self.fetch(cache) {
-            Ok(Fetched::Cached(key)) => match cache.find(key, self.ram) {
-                Some(block) if one_only => self.execute(&block.ops[..1]),
-                Some(block) => self.run_chain(cache, block, until),
-                None => unreachable!("fetch has just found or made this block"),
+            Ok(Fetched::Cached(key)) => match (cache.find(key, self.ram), pace) {
+                (Some(block), Pace::One) => self.execute(&block.ops[..1]),
+                (Some(block), Pace::Until(until)) => self.run_chain(cache, block, until),
+                (None, _) => unreachable!("fetch has just found or made this block"),
             },
             Ok(Fetched::Single(op)) => self.step(&op),
             Err(e) => Err(e),
         };
         self.settle();
-        match result {
-            Ok(()) if self.single_step => self.raise_single_step(),
-            Ok(()) => {}
-            Err(e) => self.raise(e),
-        }
-    }
-
-    /// #DB after an instruction that began with TF set; DR6.BS tells why.
-    fn raise_single_step(&mut self) {
-        const BS: u64 = 1 << 14;
-        self.cpu.dr[6] |= BS;
-        self.raise(Exception::Db);
+        result
     }
 
     /// Runs a block, and then those that follow it in the same page, as long as nothing
@@ -259,165 +282,6 @@ impl<'m> Core<'m> {
         self.settle();
         self.cpu.retired -= 1;
     }
-
-    /// Finds or decodes the code at CS:RIP.
-    fn fetch(&mut self, cache: &mut CodeCache) -> Result<Fetched, Exception> {
-        let va = self.fetch_address(self.cpu.rip())?;
-        let at = self.translate(va, Access::Fetch, self.explicit())?;
-        let key = Key::new(at, self.cpu.code_size);
-        if let Some(block) = cache.find(key, self.ram) {
-            let Some(tail) = block.tail else {
-                return Ok(Fetched::Cached(key));
-            };
-            let second = self.second_page(va)?;
-            if self.ram.page_index(second) == Some(tail.page) {
-                return Ok(Fetched::Cached(key));
-            }
-        }
-        self.decode(cache, key, va, at)
-    }
-
-    fn fetch_address(&self, rip: u64) -> Result<VirtAddr, Exception> {
-        if self.cpu.is_64bit() {
-            VirtAddr::new(rip).map_err(|_| Exception::Gp(0))
-        } else {
-            self.linear(SegReg::Cs as u8, rip, 1, Access::Fetch)
-        }
-    }
-
-    fn second_page(&mut self, va: VirtAddr) -> Result<PhysAddr, Exception> {
-        let next = VirtAddr::new(va.page_base().get().wrapping_add(PAGE_BYTES))
-            .map_err(|_| Exception::Gp(0))?;
-        self.translate(next, Access::Fetch, self.explicit())
-    }
-
-    fn decode(
-        &mut self,
-        cache: &mut CodeCache,
-        key: Key,
-        va: VirtAddr,
-        at: PhysAddr,
-    ) -> Result<Fetched, Exception> {
-        let mut bytes = [0; PAGE_BYTES as usize];
-        let here = &mut bytes[..(PAGE_BYTES - at.page_offset()) as usize];
-        let Some(page) = self
-            .ram
-            .page_index(at)
-            .filter(|_| self.ram.read_bytes(at, here))
-        else {
-            // DEPARTS: no device's memory can be executed; like a bus on which nobody
-            // answers it gives ones, which are no instruction.
-            return Ok(Fetched::Single(interp::lower(
-                &self.decoder(&[0xff; 2]).decode(),
-            )));
-        };
-        let decoded = self.lower_block(here);
-        if decoded.ops.is_empty() {
-            return self.decode_across(cache, key, va, at, page);
-        }
-        let used = decoded.ops.iter().map(|op| usize::from(op.len)).sum();
-        self.ram.code().mark(page, at.page_offset() as usize, used);
-        cache.insert(Block::new(key, Origin::now(self.ram, page), decoded));
-        Ok(Fetched::Cached(key))
-    }
-
-    /// Lowers instructions until one ends the block, does not fit in `bytes`, or cannot be decoded.
-    fn lower_block(&self, bytes: &[u8]) -> Decoded {
-        let mut ops = Vec::with_capacity(MAX_OPS);
-        let mut chains = false;
-        let mut decoder = self.decoder(bytes);
-        let mut instr = Instruction::default();
-        while ops.len() < MAX_OPS && decoder.can_decode() {
-            decoder.decode_out(&mut instr);
-            if decoder.last_error() == DecoderError::NoMoreBytes {
-                // Cut off by the end of the page.
-                break;
-            }
-            ops.push(lower(&instr));
-            chains = interp::chains(&instr);
-            if instr.is_invalid() || interp::ends_block(&instr) {
-                break;
-            }
-        }
-        Decoded { ops, chains }
-    }
-
-    fn decoder<'b>(&self, bytes: &'b [u8]) -> Decoder<'b> {
-        Decoder::with_ip(
-            self.cpu.code_size as u32,
-            bytes,
-            self.cpu.rip(),
-            DecoderOptions::NONE,
-        )
-    }
-
-    /// One instruction that may go on in the next page.
-    fn decode_across(
-        &mut self,
-        cache: &mut CodeCache,
-        key: Key,
-        va: VirtAddr,
-        at: PhysAddr,
-        page: usize,
-    ) -> Result<Fetched, Exception> {
-        let second = self.second_page(va)?;
-        let room = (PAGE_BYTES - at.page_offset()) as usize;
-        let mut bytes = [0xff; MAX_INSTRUCTION_BYTES];
-        let room = room.min(MAX_INSTRUCTION_BYTES);
-        let (head, rest) = bytes.split_at_mut(room);
-        let known = self.ram.read_bytes(at, head) && self.ram.read_bytes(second, rest);
-        let instr = self.decoder(&bytes).decode();
-        let op = lower(&instr);
-        let (Some(tail), true) = (self.ram.page_index(second), known) else {
-            return Ok(Fetched::Single(op));
-        };
-        self.ram.code().mark(page, at.page_offset() as usize, room);
-        if instr.len() > room {
-            self.ram.code().mark(tail, 0, instr.len() - room);
-        }
-        let (origin, tail) = (Origin::now(self.ram, page), Origin::now(self.ram, tail));
-        cache.insert(Block::across(key, origin, tail, op));
-        Ok(Fetched::Cached(key))
-    }
-
-    /// Logs an instruction this machine does not have; the caller raises #UD.
-    pub(crate) fn report_missing(&mut self, op: &Op) {
-        let rip = self.cpu.rip().wrapping_sub(u64::from(op.len));
-        let mut bytes = [0; MAX_INSTRUCTION_BYTES];
-        let base = if self.cpu.is_64bit() {
-            0
-        } else {
-            self.cpu.seg(SegReg::Cs).base
-        };
-        for (i, byte) in (0..).zip(&mut bytes[..usize::from(op.len)]) {
-            let at = VirtAddr::new(base.wrapping_add(rip).wrapping_add(i)).ok();
-            let pa = at.and_then(|va| self.translate(va, Access::Fetch, self.explicit()).ok());
-            *byte = pa.and_then(|pa| self.ram.read(pa)).unwrap_or(0xff);
-        }
-        let bytes_used = &bytes[..usize::from(op.len)];
-        let instr = Decoder::with_ip(
-            self.cpu.code_size as u32,
-            bytes_used,
-            rip,
-            DecoderOptions::NONE,
-        )
-        .decode();
-        let mut text = String::new();
-        iced_x86::FastFormatter::new().format(&instr, &mut text);
-        self.bus
-            .missing_instruction(self.cpu.id, rip, bytes_used, &text);
-        let event = Event::Missing { rip, bytes };
-        self.tracer
-            .emit(self.cpu.ledger.now().cycles(), self.cpu.source(), event);
-    }
-}
-
-/// Lowers an instruction; one that goes on after the longest there may be raises #GP(0).
-fn lower(instr: &Instruction) -> Op {
-    if instr.is_invalid() && instr.len() == MAX_INSTRUCTION_BYTES {
-        return Op::lower(instr, |_, _| Err(Exception::Gp(0)));
-    }
-    interp::lower(instr)
 }
 
 /// The 4 KiB page of an address.
@@ -425,10 +289,11 @@ const fn page_of(address: u64) -> u64 {
     address / PAGE_BYTES
 }
 
-/// Code ready to run.
-enum Fetched {
-    /// In the cache, under this key.
-    Cached(Key),
-    /// One instruction that cannot be kept (not in RAM).
-    Single(Op),
+/// How far to run before looking around.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// One instruction.
+    One,
+    /// A block, and those that follow undisturbed, until the clock is there.
+    Until(Ticks),
 }

@@ -18,7 +18,8 @@ impl Core<'_> {
         let m = &self.cpu.msr;
         Ok(match number {
             msr::TSC => self.tsc(),
-            msr::APIC_BASE => m.apic_base,
+            msr::TSC_DEADLINE => self.read_tsc_deadline()?,
+            msr::APIC_BASE | msr::X2APIC_FIRST..=msr::X2APIC_LAST => self.read_apic_msr(number)?,
             msr::SYSENTER_CS => m.sysenter[0],
             msr::SYSENTER_ESP => m.sysenter[1],
             msr::SYSENTER_EIP => m.sysenter[2],
@@ -45,7 +46,10 @@ impl Core<'_> {
                 let now = self.cycles();
                 self.cpu.msr.tsc_offset = value.wrapping_sub(now);
             }
-            msr::APIC_BASE => self.write_apic_base(value)?,
+            msr::TSC_DEADLINE => self.write_tsc_deadline(value)?,
+            msr::APIC_BASE | msr::X2APIC_FIRST..=msr::X2APIC_LAST => {
+                self.write_apic_msr(number, value)?
+            }
             msr::SYSENTER_CS => self.cpu.msr.sysenter[0] = value,
             msr::SYSENTER_ESP => self.cpu.msr.sysenter[1] = canonical(value)?,
             msr::SYSENTER_EIP => self.cpu.msr.sysenter[2] = canonical(value)?,
@@ -65,14 +69,41 @@ impl Core<'_> {
         Ok(())
     }
 
-    // DEPARTS: the local APIC stays at its reset address and enabled; a write that
-    // would move or disable it raises #GP, where a processor would do it.
-    fn write_apic_base(&self, value: u64) -> Result<(), Exception> {
-        if value == self.cpu.msr.apic_base {
+    fn read_apic_msr(&mut self, number: u32) -> Result<u64, Exception> {
+        self.settle();
+        let now = self.cpu.ledger.now();
+        self.bus.apic_msr_read(self.cpu.id, number, now).ok_or(GP)
+    }
+
+    /// Interrupts may be asked for, sent or ended by it: the board has to look.
+    fn write_apic_msr(&mut self, number: u32, value: u64) -> Result<(), Exception> {
+        self.settle();
+        let now = self.cpu.ledger.now();
+        self.leave = true;
+        if self.bus.apic_msr_write(self.cpu.id, number, value, now) {
             Ok(())
         } else {
             Err(GP)
         }
+    }
+
+    /// The APIC keeps the deadline in cycles since power-on; software names it in counts of the TSC.
+    // DEPARTS: a deadline that is armed does not move when IA32_TIME_STAMP_COUNTER is written.
+    fn read_tsc_deadline(&mut self) -> Result<u64, Exception> {
+        let cycles = self.read_apic_msr(msr::TSC_DEADLINE)?;
+        Ok(if cycles == 0 {
+            0
+        } else {
+            cycles.wrapping_add(self.cpu.msr.tsc_offset)
+        })
+    }
+
+    /// A deadline that has passed is one that fires at once.
+    fn write_tsc_deadline(&mut self, value: u64) -> Result<(), Exception> {
+        let tsc = self.tsc();
+        let now = self.cycles();
+        let cycles = now.saturating_add(value.saturating_sub(tsc)).max(1);
+        self.write_apic_msr(msr::TSC_DEADLINE, if value == 0 { 0 } else { cycles })
     }
 
     fn write_efer(&mut self, value: u64) -> Result<(), Exception> {

@@ -39,8 +39,8 @@ pub(crate) struct Op {
     pub(crate) disp: u64,
     /// Mask of effective addresses: 16, 32 or 64 bits.
     pub(crate) addr_mask: u64,
-    /// Register numbers of operands 0–2, where they are registers.
-    pub(crate) r: [u8; 3],
+    /// Register numbers of operands 0–3, where they are registers.
+    pub(crate) r: [u8; 4],
     pub(crate) base: u8,
     pub(crate) index: u8,
     pub(crate) scale: u8,
@@ -65,7 +65,7 @@ impl Op {
             imm: 0,
             disp: 0,
             addr_mask: u64::MAX,
-            r: [0; 3],
+            r: [0; 4],
             base: reg::ZERO as u8,
             index: reg::ZERO as u8,
             scale: 0,
@@ -77,7 +77,7 @@ impl Op {
             quiet: is_quiet(instr),
             operand_16: matches!(instr.code(), Code::Lgdt_m1632_16 | Code::Lidt_m1632_16),
         };
-        for i in 0..instr.op_count().min(3) {
+        for i in 0..instr.op_count().min(4) {
             op.lower_operand(instr, i);
         }
         op.lower_address_size(instr);
@@ -209,9 +209,10 @@ fn address_bytes(instr: &Instruction) -> u8 {
 }
 
 fn memory_address_bytes(instr: &Instruction) -> u8 {
+    // The index of a gather is a vector register, which has no address size.
     let by_register = [instr.memory_base(), instr.memory_index()]
         .into_iter()
-        .find(|r| *r != Register::None)
+        .find(|r| *r != Register::None && !r.is_vector_register())
         .map(|r| {
             if r == Register::EIP {
                 4

@@ -1,7 +1,7 @@
 //! Segment registers with their hidden parts, and the descriptor tables.
 //!
 //! Modelled: loading in real, protected and 64-bit mode with the checks of the
-//! manual. Not modelled: call gates and task switches (#GP).
+//! manual. Gates are in `interp::transfer`, task switches in [`task`](crate::task).
 //!
 //! **Spec:** SDM 3A "Segment Registers", "Segment Descriptors"; SDM 2 "MOV", "Far transfers".
 
@@ -23,6 +23,9 @@ pub enum SegReg {
 }
 
 impl SegReg {
+    /// All of them, in the order of their encoding, which is that of a TSS.
+    pub(crate) const ALL: [Self; 6] = [Self::Es, Self::Cs, Self::Ss, Self::Ds, Self::Fs, Self::Gs];
+
     /// The register with this encoding.
     pub(crate) const fn from_number(n: u8) -> Option<Self> {
         Some(match n {
@@ -52,8 +55,12 @@ pub struct Segment {
 
 /// Attributes of a writable, present data segment with a 16-bit stack.
 const REAL_DATA: Descriptor = Descriptor(0x0000_9300_0000_ffff);
+/// Attributes of a writable, present data segment with a 16-bit stack, of privilege 3.
+const VM86_DATA: Descriptor = Descriptor(0x0000_f300_0000_ffff);
 /// Attributes of a flat 32-bit code segment.
 const FLAT_CODE32: Descriptor = Descriptor(0x00cf_9b00_0000_ffff);
+/// Attributes of a 64-bit code segment.
+const FLAT_CODE64: Descriptor = Descriptor(0x00af_9b00_0000_ffff);
 /// Attributes of a flat 32-bit data segment.
 const FLAT_DATA32: Descriptor = Descriptor(0x00cf_9300_0000_ffff);
 
@@ -91,10 +98,25 @@ impl Segment {
         }
     }
 
+    /// A segment of virtual-8086 mode.
+    #[must_use]
+    pub const fn vm86(selector: Selector) -> Self {
+        Self {
+            desc: VM86_DATA,
+            ..Self::real(selector)
+        }
+    }
+
     /// Flat 32-bit code, as boot protocols want it.
     #[must_use]
     pub const fn flat_code32(selector: Selector) -> Self {
         Self::from_descriptor(selector, FLAT_CODE32)
+    }
+
+    /// 64-bit code.
+    #[must_use]
+    pub const fn flat_code64(selector: Selector) -> Self {
+        Self::from_descriptor(selector, FLAT_CODE64)
     }
 
     /// Flat 32-bit data.
@@ -152,7 +174,7 @@ impl Core<'_> {
         which: SegReg,
         selector: Selector,
     ) -> Result<(), Exception> {
-        if !self.cpu.is_protected() {
+        if !self.cpu.uses_descriptors() {
             self.cpu.set_real_segment(which, selector);
             return Ok(());
         }

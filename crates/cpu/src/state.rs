@@ -2,11 +2,12 @@
 //!
 //! **Spec:** SDM 3A "Processor State After Reset"; SDM 1 "Basic Execution Environment".
 
+use crate::debug::DebugState;
 use crate::segment::{SegReg, Segment, TableRegister};
 use cost::Ledger;
 use mmu::Mmu;
 use trace::Source;
-use x86::descriptor::{Descriptor, Selector};
+use x86::descriptor::Selector;
 use x86::fault::Privilege;
 use x86::{Cr0, Cr4, Efer, NonCanonical, Rflags, VirtAddr, msr};
 
@@ -60,7 +61,6 @@ pub(crate) struct Msrs {
     pub(crate) tsc_offset: u64,
     pub(crate) tsc_aux: u64,
     pub(crate) pat: u64,
-    pub(crate) apic_base: u64,
     pub(crate) sysenter: [u64; 3],
 }
 
@@ -68,6 +68,8 @@ pub(crate) struct Msrs {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sse {
     pub(crate) xmm: [u128; 16],
+    /// Bits 255:128 of the YMM registers.
+    pub(crate) ymm_high: [u128; 16],
     pub(crate) mxcsr: u32,
 }
 
@@ -108,6 +110,7 @@ pub struct Cpu {
     /// CR2.
     pub cr2: u64,
     pub(crate) dr: [u64; 8],
+    pub(crate) debug: DebugState,
     pub(crate) msr: Msrs,
     pub(crate) sse: Sse,
     pub(crate) x87: X87,
@@ -119,7 +122,13 @@ pub struct Cpu {
     pub activity: Activity,
     /// The local APIC asks for an interrupt; kept up to date by the board.
     pub interrupt_request: bool,
+    /// An NMI has arrived and is not taken yet.
+    pub(crate) nmi_pending: bool,
+    /// From the delivery of an NMI to the next IRET no other is taken.
+    pub(crate) nmi_blocked: bool,
     pub(crate) code_size: CodeSize,
+    /// One question for each data access: 64-bit mode and not watched.
+    plain_64bit: bool,
     /// STI and MOV SS hold interrupts off for one instruction.
     pub(crate) interrupt_shadow: bool,
     pub(crate) retired: u64,
@@ -142,12 +151,14 @@ impl Cpu {
             tr: Segment::default(),
             cr2: 0,
             dr: [0; 8],
+            debug: DebugState::default(),
             msr: Msrs {
                 pat: msr::PAT_RESET,
                 ..Msrs::default()
             },
             sse: Sse {
                 xmm: [0; 16],
+                ymm_high: [0; 16],
                 mxcsr: 0x1f80,
             },
             x87: X87 {
@@ -163,14 +174,13 @@ impl Cpu {
             ledger: Ledger::default(),
             activity: Activity::Running,
             interrupt_request: false,
+            nmi_pending: false,
+            nmi_blocked: false,
             code_size: CodeSize::Bits16,
+            plain_64bit: false,
             interrupt_shadow: false,
             retired: 0,
         };
-        cpu.msr.apic_base = x86::apic::DEFAULT_BASE | x86::apic::BASE_ENABLE;
-        if id == 0 {
-            cpu.msr.apic_base |= x86::apic::BASE_BSP;
-        }
         cpu.init();
         cpu
     }
@@ -212,14 +222,27 @@ impl Cpu {
         self.cr2 = 0;
         self.dr = [0; 8];
         self.dr[6] = 0xffff_0ff0;
-        self.dr[7] = 0x400;
+        self.set_dr7(0x400);
+        self.debug = DebugState::default();
         self.interrupt_shadow = false;
-        let bootstrap = self.msr.apic_base & x86::apic::BASE_BSP != 0;
+        (self.nmi_pending, self.nmi_blocked) = (false, false);
+        let bootstrap = self.id == 0;
         self.activity = if bootstrap {
             Activity::Running
         } else {
             Activity::WaitForSipi
         };
+    }
+
+    /// A non-maskable interrupt: taken at the next instruction boundary, once the last one is done.
+    pub const fn nmi(&mut self) {
+        self.nmi_pending = true;
+    }
+
+    /// Whether an NMI would be taken now; it wakes a halted processor.
+    #[must_use]
+    pub const fn nmi_ready(&self) -> bool {
+        self.nmi_pending && !self.nmi_blocked
     }
 
     /// A start-up IPI: real mode at page `vector`; ignored unless waiting for it.
@@ -231,23 +254,6 @@ impl Cpu {
         self.set_rip(0);
         self.activity = Activity::Running;
         true
-    }
-
-    /// The state the PVH protocol asks for: 32-bit flat protected mode at `entry`, EBX = `start_info`.
-    pub fn enter_pvh(&mut self, entry: u32, start_info: u32) {
-        self.mmu.write_cr0(Cr0::PE | Cr0::ET);
-        self.load_segment(SegReg::Cs, Segment::flat_code32(Selector(8)));
-        for which in [SegReg::Es, SegReg::Ss, SegReg::Ds, SegReg::Fs, SegReg::Gs] {
-            self.load_segment(which, Segment::flat_data32(Selector(0x10)));
-        }
-        self.tr = Segment {
-            limit: 0x67,
-            desc: Descriptor(0x0000_8b00_0000_0067),
-            ..Segment::default()
-        };
-        self.regs[reg::RBX] = u64::from(start_info);
-        self.set_rip(u64::from(entry));
-        self.activity = Activity::Running;
     }
 
     /// RIP.
@@ -298,6 +304,16 @@ impl Cpu {
         self.cr0().contains(Cr0::PE)
     }
 
+    /// Virtual-8086 mode.
+    pub(crate) fn is_vm86(&self) -> bool {
+        self.flags & Rflags::VM.bits() != 0
+    }
+
+    /// Protected mode without virtual-8086 mode: selectors name descriptors.
+    pub(crate) fn uses_descriptors(&self) -> bool {
+        self.is_protected() && !self.is_vm86()
+    }
+
     /// EFER.LMA: 64-bit or compatibility mode.
     pub(crate) fn is_ia32e(&self) -> bool {
         self.efer().contains(Efer::LMA)
@@ -307,6 +323,18 @@ impl Cpu {
     #[inline]
     pub(crate) const fn is_64bit(&self) -> bool {
         matches!(self.code_size, CodeSize::Bits64)
+    }
+
+    /// 64-bit mode, and no access is looked at by [`Core::watch`](crate::Core).
+    #[inline]
+    pub(crate) const fn is_plain_64bit(&self) -> bool {
+        self.plain_64bit
+    }
+
+    /// Has every data access looked at, or none.
+    pub(crate) fn set_watching(&mut self, on: bool) {
+        self.debug.watching = on;
+        self.update_code_size();
     }
 
     #[inline]
@@ -361,6 +389,13 @@ impl Cpu {
         } else {
             CodeSize::Bits16
         };
+        self.plain_64bit = self.is_64bit() && !self.debug.watching;
+    }
+
+    /// MOV SS and POP SS: nothing comes between them and the load of RSP that follows.
+    pub(crate) const fn shadow_stack_load(&mut self) {
+        self.interrupt_shadow = true;
+        self.debug.stack_shadow = true;
     }
 
     /// Mask of the stack pointer: by SS.B outside 64-bit mode.

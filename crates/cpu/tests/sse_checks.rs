@@ -497,17 +497,7 @@ fn an_unmasked_x87_exception_is_raised_by_the_next_waiting_instruction() {
 
 #[test]
 fn instructions_cpuid_does_not_declare_are_missing() {
-    let missing: [Code; 9] = [
-        |a| a.addsubps(xmm0, xmm1),
-        |a| a.lddqu(xmm0, xmmword_ptr(at::DATA)),
-        |a| a.pshufb(xmm0, xmm1),
-        |a| a.pextrw(word_ptr(at::DATA), xmm0, 1),
-        |a| a.pcmpeqq(xmm0, xmm1),
-        |a| a.paddb(mm0, mm1),
-        |a| a.movd(mm0, eax),
-        |a| a.cvtpi2ps(xmm0, mm1),
-        |a| a.fld1(),
-    ];
+    let missing: [Code; 3] = [|a| a.rdrand(eax), |a| a.fld1(), |a| a.rdseed(rax)];
     for code in missing {
         let mut bench = Bench::long();
         let bytes = assemble(64, at::CODE, code);
@@ -520,4 +510,66 @@ fn instructions_cpuid_does_not_declare_are_missing() {
             .collect();
         assert_eq!(told, [(at::CODE, bytes)]);
     }
+}
+
+#[test]
+fn avx_cannot_run_while_osxsave_is_clear() {
+    let avx: [Code; 3] = [
+        |a| a.vaddps(xmm0, xmm1, xmm2),
+        |a| a.vmovdqa(ymm0, ymmword_ptr(at::DATA)),
+        |a| a.vpshufb(ymm0, ymm1, ymm2),
+    ];
+    for code in avx {
+        assert_eq!(fault(&mut Bench::long(), code), Some(UD));
+    }
+}
+
+/// CR0.EM forbids MMX with #UD, CR0.TS with #NM, in this order; then comes what x87 left pending.
+#[test]
+fn mmx_instructions_fault_as_the_control_bits_say() {
+    let mmx: [Code; 6] = [
+        |a| a.paddb(mm0, mm1),
+        |a| a.movd(mm0, eax),
+        |a| a.movq(qword_ptr(at::DATA), mm0),
+        |a| a.pshufw(mm0, mm1, 0),
+        |a| a.cvtpi2ps(xmm0, mm1),
+        |a| a.emms(),
+    ];
+    for code in mmx {
+        let mut bench = Bench::long();
+        assert_eq!(fault(&mut bench, code), None);
+        set_cr0(&mut bench, Cr0::TS, true);
+        assert_eq!(fault(&mut bench, code), Some(NM));
+        set_cr0(&mut bench, Cr0::EM, true);
+        assert_eq!(fault(&mut bench, code), Some(UD));
+        set_cr0(&mut bench, Cr0::TS | Cr0::EM, false);
+        pend_x87_error(&mut bench);
+        assert_eq!(fault(&mut bench, code), Some(MF));
+    }
+}
+
+/// Sets FSW.IE and its mask's opposite by FXRSTOR, and CR0.NE.
+fn pend_x87_error(bench: &mut Bench) {
+    set_cr0(bench, Cr0::NE, true);
+    let area = at::DATA + 0x800;
+    assert_eq!(fault(bench, |a| a.fxsave(ptr(area))), None);
+    bench.poke(area, 0x037e_u16);
+    bench.poke(area + 2, 1_u16);
+    assert_eq!(fault(bench, |a| a.fxrstor(ptr(area))), None);
+}
+
+/// Vectors of general registers need no SSE state, but VEX itself needs protected mode.
+#[test]
+fn bmi_is_undefined_in_real_mode_and_not_after() {
+    let code: Code = |a| a.andn(eax, ebx, ecx);
+    assert_eq!(fault(&mut Bench::long(), code), None);
+    let mut bench = Bench::real(0x10);
+    let bytes = assemble(16, 0x1_0000, code);
+    bench.load(0x1_0000, &bytes);
+    // The vector table's entry for #UD leads to a HLT.
+    bench.poke(4 * u64::from(UD), 0x2000_u32);
+    bench.load(0x2000, &[0xf4]);
+    bench.cpu.regs[reg::RSP] = 0x4000;
+    bench.run();
+    assert_eq!(bench.cpu.rip(), 0x2001);
 }

@@ -1,7 +1,6 @@
 //! Single bits and bit scans: BT, BTS, BTR, BTC, BSF, BSR, POPCNT.
 //!
-//! TZCNT and LZCNT are not declared in CPUID, so their encodings execute as BSF
-//! and BSR, as on a processor without BMI1.
+//! TZCNT and LZCNT are in `bmi`.
 //!
 //! **Spec:** SDM 1 "Bit and Byte Instructions".
 
@@ -22,8 +21,8 @@ pub(super) fn select(instr: &Instruction) -> Option<Exec> {
         Mnemonic::Bts => bit_test::<Set>(instr),
         Mnemonic::Btr => bit_test::<Reset>(instr),
         Mnemonic::Btc => bit_test::<Complement>(instr),
-        Mnemonic::Bsf | Mnemonic::Tzcnt => binary::<Bsf>(instr),
-        Mnemonic::Bsr | Mnemonic::Lzcnt => binary::<Bsr>(instr),
+        Mnemonic::Bsf => binary::<Bsf>(instr),
+        Mnemonic::Bsr => binary::<Bsr>(instr),
         Mnemonic::Popcnt => binary::<Popcnt>(instr),
         _ => None,
     }

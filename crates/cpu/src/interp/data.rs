@@ -93,7 +93,7 @@ fn mov_to_segment<S: Source>(c: &mut Core<'_>, op: &Op) -> Done {
     let selector = S::get::<u16>(c, op)?;
     c.load_data_segment(which, Selector(selector))?;
     if which == SegReg::Ss {
-        c.cpu.interrupt_shadow = true;
+        c.cpu.shadow_stack_load();
     }
     Ok(())
 }
@@ -222,7 +222,7 @@ fn pop_segment<W: Word>(c: &mut Core<'_>, op: &Op) -> Done {
     if result.is_err() {
         c.cpu.regs[reg::RSP] = old;
     } else if which == SegReg::Ss {
-        c.cpu.interrupt_shadow = true;
+        c.cpu.shadow_stack_load();
     }
     result
 }
@@ -350,13 +350,24 @@ impl<const CODE: u8> Binary for Cmov<CODE> {
     }
 }
 
+/// PUSHF and POPF in virtual-8086 mode need IOPL 3, so that its monitor can keep IF.
+fn check_vm86(c: &Core<'_>) -> Done {
+    if c.cpu.is_vm86() && c.cpu.iopl() < 3 {
+        Err(Exception::Gp(0))
+    } else {
+        Ok(())
+    }
+}
+
 fn pushf<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
+    check_vm86(c)?;
     let image = c.cpu.flags & !(Rflags::RF | Rflags::VM).bits();
     c.push(W::low(image))
 }
 
 /// POPF: IOPL only at CPL 0, IF only at CPL ≤ IOPL, VM and VIP/VIF never.
 fn popf<W: Word>(c: &mut Core<'_>, _: &Op) -> Done {
+    check_vm86(c)?;
     let image = c.pop::<W>()?.zx();
     c.load_flags(image, W::BITS);
     Ok(())
@@ -366,8 +377,7 @@ impl Core<'_> {
     /// Replaces the flags that POPF and IRET may change at this privilege; 16-bit
     /// images leave the upper half.
     ///
-    /// RF stays clear: it lasts until the next instruction has executed, and only
-    /// instruction breakpoints, which do not fire, could see it.
+    /// RF is left to [`Core::load_resume_flag`]: POPF clears it.
     pub(crate) fn load_flags(&mut self, image: u64, bits: u32) {
         let mut writable =
             Rflags::STATUS | Rflags::TF | Rflags::DF | Rflags::NT | Rflags::AC | Rflags::ID;
@@ -382,6 +392,17 @@ impl Core<'_> {
             mask &= 0xffff;
         }
         self.cpu.flags = (self.cpu.flags & !mask) | (image & mask) | Rflags::ALWAYS_1.bits();
+    }
+
+    /// RF, which IRET alone sets: the next instruction meets no instruction breakpoint.
+    pub(crate) fn load_resume_flag(&mut self, image: u64, bits: u32) {
+        if bits != 16 {
+            flags::put(
+                &mut self.cpu.flags,
+                Rflags::RF.bits(),
+                image & Rflags::RF.bits() != 0,
+            );
+        }
     }
 }
 

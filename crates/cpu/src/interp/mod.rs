@@ -7,11 +7,15 @@
 //! **Spec:** SDM 2 "Instruction Set Reference".
 
 mod arith;
+mod bcd;
 mod bits;
+mod bmi;
 mod control;
 mod convert;
 mod data;
+mod mmx;
 mod operand;
+mod pointers;
 mod shift;
 mod sse;
 mod string;
@@ -44,11 +48,15 @@ fn select(instr: &Instruction) -> Option<Exec> {
         .or_else(|| control::select(instr))
         .or_else(|| shift::select(instr))
         .or_else(|| bits::select(instr))
+        .or_else(|| bmi::select(instr))
         .or_else(|| convert::select(instr))
+        .or_else(|| bcd::select(instr))
+        .or_else(|| pointers::select(instr))
         .or_else(|| string::select(instr))
         .or_else(|| transfer::select(instr))
         .or_else(|| system::select(instr))
         .or_else(|| sse::select(instr))
+        .or_else(|| mmx::select(instr))
 }
 
 /// Whether the instruction after this one must be looked up anew.
@@ -68,6 +76,7 @@ pub(crate) fn ends_block(instr: &Instruction) -> bool {
                 | Mnemonic::Pop
                 | Mnemonic::Hlt
                 | Mnemonic::Invlpg
+                | Mnemonic::Invpcid
                 | Mnemonic::Wrmsr
                 | Mnemonic::Lmsw
                 | Mnemonic::Clts

@@ -17,6 +17,7 @@ use crate::word::Word;
 use cost::{Category, Ticks};
 use iced_x86::{Instruction, Mnemonic};
 use memory::Width;
+use x86::Rflags;
 use x86::addr::PAGE_BYTES;
 use x86::fault::Access;
 
@@ -79,12 +80,18 @@ fn repeat<W: Word, O: StringOp>(c: &mut Core<'_>, op: &Op) -> Done {
         return O::element::<W>(c, op);
     }
     let start = c.cpu.rip().wrapping_sub(u64::from(op.len));
-    // A single step is one element.
-    let mut budget = if c.single_step { 1 } else { SLICE };
+    // A single step is one element, and a data breakpoint traps after the element it met.
+    let mut budget = if c.single_step || c.cpu.debug.watching {
+        1
+    } else {
+        SLICE
+    };
     while count(c, op) != 0 {
         if budget == 0 || c.must_leave() {
-            // Not finished: the same instruction goes on after whatever is due.
+            // Not finished: the same instruction goes on after whatever is due. RF tells that
+            // its instruction breakpoint was met already.
             c.cpu.set_rip(start);
+            c.cpu.flags |= Rflags::RF.bits();
             return Ok(());
         }
         let left = count(c, op);
@@ -168,7 +175,7 @@ impl StringOp for Movs {
 
     fn bulk<W: Word>(c: &mut Core<'_>, op: &Op, most: u64) -> Result<u64, Exception> {
         let (from, to) = (index(c, op, reg::RSI), index(c, op, reg::RDI));
-        if !c.cpu.is_64bit() || c.cpu.flags & DF != 0 {
+        if !c.cpu.is_plain_64bit() || c.cpu.flags & DF != 0 {
             return Ok(0);
         }
         let source = c.linear(op.seg, from, 1, Access::Read)?;
@@ -203,7 +210,7 @@ impl StringOp for Stos {
     }
 
     fn bulk<W: Word>(c: &mut Core<'_>, op: &Op, most: u64) -> Result<u64, Exception> {
-        if !c.cpu.is_64bit() || c.cpu.flags & DF != 0 {
+        if !c.cpu.is_plain_64bit() || c.cpu.flags & DF != 0 {
             return Ok(0);
         }
         let target = c.linear(es(c), index(c, op, reg::RDI), 1, Access::Write)?;

@@ -30,6 +30,8 @@ use x86::addr::PAGE_BYTES;
 use x86::descriptor::{Gate64, Selector};
 use x86::{Bits, Level, PhysAddr, Rflags, VirtAddr, msr};
 
+pub(crate) mod legacy;
+
 /// Where things lie in memory.
 pub(crate) mod at {
     pub(crate) const GDT: u64 = 0x1000;

@@ -1,8 +1,8 @@
-//! SSE and SSE2 against the processor these tests run on.
+//! MMX, SSE to SSE4.2 and the extensions after it against the processor these tests run on.
 //!
 //! One routine of machine code takes a row of cases (MXCSR, two XMM operands, one general register),
 //! executes the instruction under test on each, and writes down the XMM result, the general
-//! register, MXCSR, the status flags and 16 bytes of memory. The same bytes run natively and in
+//! register, MXCSR, the status flags, an MMX register and 16 bytes of memory. The same bytes run natively and in
 //! the interpreter; everything written must be equal.
 //!
 //! Unmasked exceptions are skipped over, by a SIGFPE handler there and a #XM handler here. Only
@@ -20,6 +20,9 @@
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+mod extensions;
+mod general;
+mod mmx;
 mod run;
 
 use cases::{Case, DOUBLE, Format, MASKED, Random, SINGLE, integer_cases};
@@ -31,6 +34,18 @@ fn equal(want: &Outcome, have: &Outcome) -> bool {
     want == have
 }
 
+/// Whether this processor has what a test is about; says so if not.
+macro_rules! host_has {
+    ($feature:tt) => {{
+        let there = std::is_x86_feature_detected!($feature);
+        if !there {
+            eprintln!("skipped: this processor has no {}", $feature);
+        }
+        there
+    }};
+}
+pub(crate) use host_has;
+
 /// Instructions with a source operand, from a register and from memory.
 macro_rules! sources {
     ($mem:ident: $($op:ident)*) => {
@@ -40,6 +55,8 @@ macro_rules! sources {
         )*]
     };
 }
+
+pub(crate) use sources;
 
 /// The same with an immediate, for each of those given.
 macro_rules! immediates {
@@ -52,12 +69,15 @@ macro_rules! immediates {
     };
 }
 
+pub(crate) use immediates;
+
 /// Any instruction, written out.
 macro_rules! written {
     ($($text:literal => |$a:ident| $body:expr,)*) => {
         vec![$(($text, (|$a| $body) as fn(&mut CodeAssembler) -> Asm),)*]
     };
 }
+pub(crate) use written;
 
 #[test]
 fn packed_single_arithmetic_gives_what_silicon_gives() {

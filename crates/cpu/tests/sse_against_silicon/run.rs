@@ -19,6 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) general: u64,
     pub(crate) mxcsr: u32,
     pub(crate) flags: u64,
+    pub(crate) mmx: u64,
     pub(crate) memory: u128,
 }
 
@@ -37,12 +38,13 @@ impl Outcome {
             general: quad(16),
             mxcsr,
             flags: quad(32),
+            mmx: quad(40),
             memory: wide(48),
         }
     }
 }
 
-/// An instruction as written: operands are XMM0, XMM1, EAX or RAX, `[rdi + 32]` (the
+/// An instruction as written: operands are XMM0, XMM1, MM0, MM1 (their low halves), EAX or RAX, `[rdi + 32]` (the
 /// second XMM operand in memory, aligned) and `[rsi + 48]` (the memory result).
 pub(crate) type Form = (&'static str, fn(&mut CodeAssembler) -> Asm);
 
@@ -57,6 +59,8 @@ fn routine(origin: u64, form: Form) -> Vec<u8> {
         a.movups(xmm0, xmmword_ptr(rdi + 16))?;
         a.movups(xmm1, xmmword_ptr(rdi + 32))?;
         a.mov(rax, qword_ptr(rdi + 48))?;
+        a.movq(mm0, qword_ptr(rdi + 16))?;
+        a.movq(mm1, qword_ptr(rdi + 32))?;
         a.xor(ecx, ecx)?;
         a.mov(qword_ptr(rsi + 48), rcx)?;
         a.mov(qword_ptr(rsi + 56), rcx)?;
@@ -68,10 +72,12 @@ fn routine(origin: u64, form: Form) -> Vec<u8> {
         a.mov(qword_ptr(rsi + 16), rax)?;
         a.stmxcsr(dword_ptr(rsi + 24))?;
         a.mov(qword_ptr(rsi + 32), rcx)?;
+        a.movq(qword_ptr(rsi + 40), mm0)?;
         a.add(rdi, RECORD_BYTES as i32)?;
         a.add(rsi, RECORD_BYTES as i32)?;
         a.dec(rdx)?;
         a.jnz(next)?;
+        a.emms()?;
         a.ldmxcsr(dword_ptr(rsp + 8))?;
         a.add(rsp, 24)?;
         a.ret()
@@ -97,7 +103,8 @@ fn native(form: Form, cases: &[Case]) -> Vec<Outcome> {
     let inputs: Vec<Record> = cases.iter().map(|c| Record(c.bytes())).collect();
     let mut outputs = vec![Record([0; RECORD_BYTES]); cases.len()];
     // SAFETY: 1. the address is the start of position-independent code that follows the System V
-    // convention (it changes only registers a callee may change, and restores MXCSR); 2. the
+    // convention (it changes only registers a callee may change, restores MXCSR, and leaves the
+    // x87 stack empty); 2. the
     // mapping is readable and executable and outlives the call below.
     let run: extern "sysv64" fn(*const Record, *mut Record, usize) =
         unsafe { std::mem::transmute(map.as_ptr()) };

@@ -8,8 +8,17 @@ pub(super) trait Lane: Copy {
     fn split(value: u128) -> Self::Row;
     fn join(row: Self::Row) -> u128;
 
+    /// Applies `f` to each element.
+    fn each(a: u128, f: impl Fn(Self) -> Self) -> u128;
+
     /// Applies `f` to the elements of `a` and `b` pair by pair.
     fn zip(a: u128, b: u128, f: impl Fn(Self, Self) -> Self) -> u128;
+
+    /// Applies `f` to neighbours: those of `a` give the low half, those of `b` the high one.
+    fn pairs(a: u128, b: u128, f: impl Fn(Self, Self) -> Self) -> u128;
+
+    /// All ones in the elements for which `f` holds, zero in the others.
+    fn test(a: u128, b: u128, f: impl Fn(Self, Self) -> bool) -> u128;
 }
 
 macro_rules! lanes {
@@ -35,11 +44,31 @@ macro_rules! lanes {
             }
 
             #[inline]
+            fn each(a: u128, f: impl Fn(Self) -> Self) -> u128 {
+                Self::join(Self::split(a).map(f))
+            }
+
+            #[inline]
             fn zip(a: u128, b: u128, f: impl Fn(Self, Self) -> Self) -> u128 {
                 let (a, b) = (Self::split(a), Self::split(b));
                 Self::join(std::array::from_fn(|i| f(a[i], b[i])))
             }
+
+            #[inline]
+            fn pairs(a: u128, b: u128, f: impl Fn(Self, Self) -> Self) -> u128 {
+                let (a, b) = (Self::split(a), Self::split(b));
+                let half = a.len() / 2;
+                Self::join(std::array::from_fn(|i| {
+                    let (row, at) = if i < half { (&a, 2 * i) } else { (&b, 2 * (i - half)) };
+                    f(row[at], row[at + 1])
+                }))
+            }
+
+            #[inline]
+            fn test(a: u128, b: u128, f: impl Fn(Self, Self) -> bool) -> u128 {
+                Self::zip(a, b, |x, y| if f(x, y) { !0 } else { 0 })
+            }
         }
     )* };
 }
-lanes!(u8, i8, u16, i16, u32, i32, u64);
+lanes!(u8, i8, u16, i16, u32, i32, u64, i64);

@@ -15,7 +15,7 @@ use x86::Cr4;
 bitflags! {
     /// MXCSR. The mask of each exception is [`MASK_SHIFT`] bits above its flag.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(super) struct Mxcsr: u32 {
+    pub(in crate::interp) struct Mxcsr: u32 {
         /// Invalid operation.
         const IE = 1 << 0;
         /// Denormal operand.
@@ -51,7 +51,7 @@ impl Mxcsr {
 
 /// Which neighbour an inexact result becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rounding {
+pub(in crate::interp) enum Rounding {
     /// The nearest, or the even one of two equally near.
     Nearest,
     /// Toward −∞.
@@ -62,9 +62,21 @@ pub(super) enum Rounding {
     Zero,
 }
 
+impl Rounding {
+    /// By the two bits of MXCSR.RC, and of the immediates that take its place.
+    pub(super) const fn from_bits(bits: u32) -> Self {
+        match bits & 3 {
+            0 => Self::Nearest,
+            1 => Self::Down,
+            2 => Self::Up,
+            _ => Self::Zero,
+        }
+    }
+}
+
 /// The control bits one instruction runs under, and the exceptions it meets.
 #[derive(Debug)]
-pub(super) struct Env {
+pub(in crate::interp) struct Env {
     control: Mxcsr,
     raised: Mxcsr,
 }
@@ -100,12 +112,25 @@ impl Env {
     }
 
     pub(super) const fn rounding(&self) -> Rounding {
-        match self.control.intersection(Mxcsr::RC).bits() >> 13 {
-            0 => Rounding::Nearest,
-            1 => Rounding::Down,
-            2 => Rounding::Up,
-            _ => Rounding::Zero,
+        Rounding::from_bits(self.control.intersection(Mxcsr::RC).bits() >> 13)
+    }
+
+    /// Whether an unmasked exception was raised.
+    pub(super) fn traps(&self) -> bool {
+        self.raised.iter().any(|e| !self.is_masked(e))
+    }
+
+    /// The same control bits with nothing raised.
+    pub(super) const fn without_flags(&self) -> Self {
+        Self {
+            control: self.control,
+            raised: Mxcsr::empty(),
         }
+    }
+
+    /// What was raised.
+    pub(super) const fn raised(&self) -> Mxcsr {
+        self.raised
     }
 
     /// Whether host arithmetic gives all there is to know about an operation on
@@ -119,7 +144,7 @@ impl Env {
 
 impl Core<'_> {
     /// The environment of one instruction.
-    pub(super) const fn env(&self) -> Env {
+    pub(in crate::interp) const fn env(&self) -> Env {
         Env::new(self.cpu.sse.mxcsr)
     }
 
@@ -127,7 +152,7 @@ impl Core<'_> {
     /// while the operating system does not handle it.
     ///
     /// Exceptions of the operands, if unmasked, hide those of the results.
-    pub(super) fn commit(&mut self, env: &Env) -> Result<(), Exception> {
+    pub(in crate::interp) fn commit(&mut self, env: &Env) -> Result<(), Exception> {
         let unmasked = |raised: Mxcsr| raised.iter().any(|e| !env.is_masked(e));
         let before = env.raised & Mxcsr::BEFORE;
         let reported = if unmasked(before) { before } else { env.raised };

@@ -15,6 +15,9 @@ use super::mxcsr::{Env, Mxcsr, Rounding};
 use super::operand::low_quad;
 use std::cmp::Ordering;
 
+mod integers;
+pub(super) use integers::{from_integer, to_integer, to_integral};
+
 /// `significand × 2^exponent`; the lowest bit also stands for "and a little more".
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exact {
@@ -295,45 +298,6 @@ const fn rescale(fraction: u64, by: i32) -> u64 {
         fraction >> -by
     } else {
         fraction << by
-    }
-}
-
-/// A signed integer to a format.
-pub(super) fn from_integer<F: Format>(value: i64, env: &mut Env) -> u64 {
-    let exact = Exact {
-        negative: value < 0,
-        significand: u128::from(value.unsigned_abs()),
-        exponent: 0,
-    };
-    round::<F>(exact, env)
-}
-
-/// To a signed integer of `bits` bits; what does not fit is invalid and gives the
-/// "integer indefinite", the most negative number.
-pub(super) fn to_integer<F: Format>(raw: u64, bits: u32, rounding: Rounding, env: &mut Env) -> i64 {
-    let indefinite = i64::MIN >> (64 - bits);
-    let rounded = match number::<F>(flushed::<F>(raw, env)) {
-        // 2^64 and above; smaller numbers cannot overflow what follows.
-        Finite(x) if x.exponent <= 64 - F::FRACTION_BITS => {
-            Some((x.negative, multiple_of(x, 0, rounding)))
-        }
-        _ => None,
-    };
-    let fitting = rounded.and_then(|(negative, (magnitude, exactness))| {
-        let magnitude = i128::try_from(magnitude).ok()?;
-        let value = i64::try_from(if negative { -magnitude } else { magnitude }).ok()?;
-        (value >> (bits - 1) == value >> 63).then_some((value, exactness))
-    });
-    match fitting {
-        Some((value, Exactness::Exact)) => value,
-        Some((value, Exactness::Inexact)) => {
-            env.raise(Mxcsr::PE);
-            value
-        }
-        None => {
-            env.raise(Mxcsr::IE);
-            indefinite
-        }
     }
 }
 

@@ -112,7 +112,7 @@ fn fx_area(c: &mut Core<'_>, op: &Op, access: Access) -> Result<VirtAddr, Except
     if c.cpu.cr0().contains(Cr0::TS) {
         return Err(Exception::Nm);
     }
-    c.require_aligned(op, AREA_BYTES, access)?;
+    c.require_aligned(op, 16, access)?;
     let va = c.linear(op.seg, c.ea(op), AREA_BYTES, access)?;
     c.place(va, AREA_BYTES, access, c.explicit())?;
     Ok(va)
@@ -209,7 +209,7 @@ impl Core<'_> {
     }
 
     /// #MF if an unmasked x87 exception is pending.
-    fn require_no_x87_error(&self) -> Done {
+    pub(in crate::interp) fn require_no_x87_error(&self) -> Done {
         // DEPARTS: with CR0.NE clear hardware asserts FERR#, which leads to an
         // interrupt on PC boards; here nothing happens then.
         let pending = self.cpu.x87.fsw & ES_AND_B != 0 && self.cpu.cr0().contains(Cr0::NE);
