@@ -23,12 +23,12 @@ fn trace(seed: u64) -> Vec<u8> {
         queued: false,
         tracer: Tracer::new(Box::new(sink.clone())),
     };
-    run(Race::Forward, Policy::Baseline, options).unwrap();
+    run(Race::Forward, Policy::Baseline, options).expect("a verdict");
     Rc::into_inner(sink.0)
-        .unwrap()
+        .expect("memory takes all of it")
         .into_inner()
         .finish()
-        .unwrap()
+        .expect("memory takes all of it")
 }
 
 /// Which fix closes which race, written down from the sources apart from `expected`:
