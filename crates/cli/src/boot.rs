@@ -55,7 +55,6 @@ pub(crate) fn run(args: &BootArgs) -> Outcome {
     let console = Console::open(args.json)?;
     let end = drive(&mut machine, &console, args.max_cycles)?;
     drop(console);
-    report_missing(&machine);
     say(end);
     if args.json {
         output::json(&report(&machine, end, args))?;
@@ -217,11 +216,13 @@ fn drive(
 ) -> Result<End, Failure> {
     let limit = max_cycles.map_or(Ticks::MAX, Ticks::from_cycles);
     let mut slice_end = Ticks::ZERO;
+    let mut told = 0;
     loop {
         let before = machine.instructions();
         slice_end = slice_end + Ticks::from_cycles(SLICE_CYCLES);
         let end = run_slice(machine, slice_end.min(limit));
         console.print(&machine.take_console_output())?;
+        told = report_missing(machine, console, told);
         match end {
             Some(stopped) => return Ok(End::Stopped(stopped)),
             None if slice_end >= limit => return Ok(End::Limit),
@@ -252,13 +253,17 @@ fn run_slice(machine: &mut Machine, until: Ticks) -> Option<Stopped> {
     }
 }
 
-fn report_missing(machine: &Machine) {
-    for m in machine.missing_instructions() {
-        eprintln!(
-            "halfpage: cpu{} at {:#x}: missing instruction `{}`, bytes {:02x?}: #UD",
+/// Says which instructions the machine does not have were met since the first `told`;
+/// how many have been told of now.
+fn report_missing(machine: &Machine, console: &Console, told: usize) -> usize {
+    let met = machine.missing_instructions();
+    for m in &met[told..] {
+        console.warn(&format!(
+            "halfpage: cpu{} at {:#x}: missing instruction `{}`, bytes {:02x?}: #UD\n",
             m.cpu, m.rip, m.text, m.bytes
-        );
+        ));
     }
+    met.len()
 }
 
 fn say(end: End) {

@@ -73,6 +73,18 @@ impl Console {
             .ok()
     }
 
+    /// Says something of our own on standard error.
+    pub(crate) fn warn(&self, text: &str) {
+        if self.raw {
+            eprint!(
+                "{}",
+                String::from_utf8_lossy(&with_carriage_returns(text.as_bytes()))
+            );
+        } else {
+            eprint!("{text}");
+        }
+    }
+
     /// Shows what the guest printed.
     pub(crate) fn print(&self, bytes: &[u8]) -> io::Result<()> {
         let text = if self.raw {

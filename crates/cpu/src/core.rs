@@ -35,17 +35,11 @@ pub trait Bus {
     fn set_task_priority(&mut self, cpu: u8, class: u8);
     /// Reads an MSR that belongs to the local APIC: IA32_APIC_BASE, IA32_TSC_DEADLINE (in core
     /// cycles since power-on, 0 if not armed) or a register of x2APIC mode. `None` is #GP(0).
-    fn apic_msr_read(&mut self, _cpu: u8, _number: u32, _now: Ticks) -> Option<u64> {
-        None
-    }
+    fn apic_msr_read(&mut self, cpu: u8, number: u32, now: Ticks) -> Option<u64>;
     /// Writes such an MSR; `false` is #GP(0), and nothing has changed.
-    fn apic_msr_write(&mut self, _cpu: u8, _number: u32, _value: u64, _now: Ticks) -> bool {
-        false
-    }
+    fn apic_msr_write(&mut self, cpu: u8, number: u32, value: u64, now: Ticks) -> bool;
     /// Whether there is a local APIC that is not globally disabled, as CPUID says.
-    fn has_apic(&mut self, _cpu: u8) -> bool {
-        true
-    }
+    fn has_apic(&mut self, cpu: u8) -> bool;
     /// An instruction this machine does not have was met.
     fn missing_instruction(&mut self, cpu: u8, rip: u64, bytes: &[u8], text: &str);
 }

@@ -131,6 +131,18 @@ pub(crate) struct StubBus {
 }
 
 impl Bus for StubBus {
+    fn apic_msr_read(&mut self, _: u8, _: u32, _: Ticks) -> Option<u64> {
+        None
+    }
+
+    fn apic_msr_write(&mut self, _: u8, _: u32, _: u64, _: Ticks) -> bool {
+        false
+    }
+
+    fn has_apic(&mut self, _: u8) -> bool {
+        true
+    }
+
     fn mmio_read(&mut self, _: u8, at: PhysAddr, width: Width, _: Ticks) -> u64 {
         self.asked.push(Asked::MmioRead(at.get(), width));
         self.reads
